@@ -1,0 +1,1 @@
+//! Images: the content store and what is made of it (being written in its own files).
