@@ -1,0 +1,30 @@
+//! Compiles `proto/` with a pure Rust compiler: a fresh machine has no `protoc`.
+
+use std::error::Error;
+use std::path::Path;
+
+const FILES: [&str; 10] = [
+    "types.proto",
+    "specs.proto",
+    "objects.proto",
+    "control.proto",
+    "dispatcher.proto",
+    "ca.proto",
+    "raft.proto",
+    "watch.proto",
+    "logs.proto",
+    "node.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let root = Path::new("../../proto");
+    println!("cargo:rerun-if-changed={}", root.display());
+    let descriptors = protox::compile(FILES, [root])?;
+    tonic_prost_build::configure()
+        // Answers carry secrets and keys: their `Debug` is written by hand in `redact`.
+        .skip_debug(["SecretSpec", "SecretAssignment", "RootCa", "JoinTokens", "IssueCertificateRequest", "JoinRequest", "PullImageRequest", "ConfigAssignment"].map(|m| format!(".swarm.v1.{m}")))
+        .btree_map(".")
+        .bytes(".swarm.v1.BlobChunk")
+        .compile_fds(descriptors)?;
+    Ok(())
+}

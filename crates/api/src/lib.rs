@@ -1,0 +1,19 @@
+//! The one vocabulary of the cluster: the messages of `proto/` as they are stored, replicated and dispatched, and the verbs
+//! of the domain on them (ids, ordered states, constraints, image references, ports, sizes).
+//!
+//! It decides nothing and does no I/O. Everything else imports it; it imports none of our crates.
+#![forbid(unsafe_code)]
+
+mod redact;
+
+pub mod id;
+pub mod object;
+pub mod time;
+
+/// Generated from `proto/`.
+#[allow(clippy::all, missing_docs, rustdoc::all)]
+mod generated {
+    tonic::include_proto!("swarm.v1");
+}
+
+pub use generated::*;

@@ -1,0 +1,91 @@
+//! `Debug` for messages that carry secrets: what they are shows, what they hold never does.
+
+use std::fmt::{Debug, Formatter, Result};
+
+use crate::generated::{
+    ConfigAssignment, IssueCertificateRequest, JoinRequest, JoinTokens, PullImageRequest, RootCa,
+    SecretAssignment, SecretSpec,
+};
+
+const HIDDEN: &str = "<hidden>";
+
+impl Debug for SecretSpec {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.debug_struct("SecretSpec")
+            .field("annotations", &self.annotations)
+            .field("data", &HIDDEN)
+            .finish()
+    }
+}
+
+impl Debug for SecretAssignment {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.debug_struct("SecretAssignment").field("id", &self.id).field("data", &HIDDEN).finish()
+    }
+}
+
+impl Debug for ConfigAssignment {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.debug_struct("ConfigAssignment")
+            .field("id", &self.id)
+            .field("bytes", &self.data.len())
+            .finish()
+    }
+}
+
+impl Debug for RootCa {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.debug_struct("RootCa")
+            .field("certificate_pem", &self.certificate_pem)
+            .field("key_pem", &HIDDEN)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Debug for JoinTokens {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.debug_struct("JoinTokens").finish_non_exhaustive()
+    }
+}
+
+impl Debug for IssueCertificateRequest {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.debug_struct("IssueCertificateRequest")
+            .field("hostname", &self.hostname)
+            .field("token", &HIDDEN)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Debug for JoinRequest {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.debug_struct("JoinRequest")
+            .field("remote_addrs", &self.remote_addrs)
+            .field("token", &HIDDEN)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Debug for PullImageRequest {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.debug_struct("PullImageRequest")
+            .field("reference", &self.reference)
+            .field("username", &self.username)
+            .field("password", &HIDDEN)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_never_shows_a_secret() {
+        let secret = SecretSpec { annotations: None, data: b"hunter2".to_vec() };
+        let root = RootCa { key_pem: "hunter2".into(), ..RootCa::default() };
+        let join = JoinRequest { token: "hunter2".into(), ..JoinRequest::default() };
+        let shown = format!("{secret:?}{root:?}{join:?}");
+        assert!(!shown.contains("hunter2") && !shown.contains("104, 117"), "{shown}");
+    }
+}

@@ -1,0 +1,122 @@
+//! IPv4 routes of the main table: the handful of shapes this crate uses, as comparable values.
+//! Does not touch routes of other tables or of other protocols.
+
+use std::net::Ipv4Addr;
+
+use futures::TryStreamExt;
+use ipnet::Ipv4Net;
+use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use rtnetlink::RouteMessageBuilder;
+
+use super::Links;
+use crate::error::{Context, Result};
+
+/// Where packets to one prefix go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Route {
+    /// Neighbours on a link.
+    Link { link: u32 },
+    /// Through a gateway that is taken to be on the link, whatever its address.
+    Via { gateway: Ipv4Addr, link: u32 },
+    /// Nowhere: the sender is told at once.
+    Unreachable,
+}
+
+impl Links {
+    /// Adds a route; with `via` the gateway is taken to be on the link `dev` when that is given.
+    /// An existing route to the same prefix is replaced.
+    pub async fn add_route(
+        &self,
+        to: Ipv4Net,
+        via: Option<Ipv4Addr>,
+        dev: Option<&str>,
+    ) -> Result<()> {
+        let link = match dev {
+            Some(dev) => Some(self.index(dev).await?),
+            None => None,
+        };
+        let message = match (via, link) {
+            (Some(gateway), Some(link)) => Route::Via { gateway, link }.message(to),
+            (None, Some(link)) => Route::Link { link }.message(to),
+            (Some(gateway), None) => base(to).gateway(gateway).build(),
+            (None, None) => Route::Unreachable.message(to),
+        };
+        self.put_route(to, message).await
+    }
+
+    /// Adds or replaces the route to one prefix.
+    pub(crate) async fn set_route(&self, to: Ipv4Net, route: Route) -> Result<()> {
+        self.put_route(to, route.message(to)).await
+    }
+
+    /// Deletes the route to one prefix; absent is fine.
+    pub async fn delete_route(&self, to: Ipv4Net) -> Result<()> {
+        let mut message = base(to).scope(RouteScope::NoWhere).build();
+        // Unspecified matches any: whoever made it and whatever it is.
+        message.header.protocol = RouteProtocol::Unspec;
+        message.header.kind = RouteType::Unspec;
+        let deleted = self.handle.route().del(message).execute().await;
+        match deleted.context(|| format!("delete route {to}")) {
+            Err(error) if error.absent() => Ok(()),
+            other => other,
+        }
+    }
+
+    /// IPv4 routes of the main table. Shapes this crate never makes are left out.
+    pub(crate) async fn routes(&self) -> Result<Vec<(Ipv4Net, Route)>> {
+        let filter = RouteMessageBuilder::<Ipv4Addr>::new().build();
+        let dump = self.handle.route().get(filter).execute().map_ok(|message| read(&message));
+        let all: Vec<_> = dump.try_collect().await.context(|| "list routes".to_owned())?;
+        Ok(all.into_iter().flatten().collect())
+    }
+
+    async fn put_route(&self, to: Ipv4Net, message: RouteMessage) -> Result<()> {
+        let flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+        let message = RouteNetlinkMessage::NewRoute(message);
+        self.send(message, flags, || format!("add route {to}")).await
+    }
+}
+
+impl Route {
+    fn message(self, to: Ipv4Net) -> RouteMessage {
+        match self {
+            Self::Link { link } => base(to).output_interface(link).scope(RouteScope::Link).build(),
+            Self::Via { gateway, link } => {
+                base(to).gateway(gateway).output_interface(link).onlink().build()
+            }
+            Self::Unreachable => base(to).kind(RouteType::Unreachable).build(),
+        }
+    }
+}
+
+fn base(to: Ipv4Net) -> RouteMessageBuilder<Ipv4Addr> {
+    RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to.network(), to.prefix_len())
+}
+
+fn read(message: &RouteMessage) -> Option<(Ipv4Net, Route)> {
+    let header = &message.header;
+    if header.table != RouteHeader::RT_TABLE_MAIN {
+        return None;
+    }
+    let (mut to, mut gateway, mut link) = (Ipv4Addr::UNSPECIFIED, None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(RouteAddress::Inet(address)) => to = *address,
+            RouteAttribute::Gateway(RouteAddress::Inet(address)) => gateway = Some(*address),
+            RouteAttribute::Oif(index) => link = Some(*index),
+            _ => {}
+        }
+    }
+    let to = Ipv4Net::new(to, header.destination_prefix_length).ok()?;
+    let route = match (header.kind, gateway, link) {
+        (RouteType::Unreachable, ..) => Route::Unreachable,
+        (RouteType::Unicast, Some(gateway), Some(link)) => Route::Via { gateway, link },
+        (RouteType::Unicast, None, Some(link)) => Route::Link { link },
+        _ => return None,
+    };
+    Some((to, route))
+}
