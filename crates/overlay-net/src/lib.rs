@@ -6,5 +6,7 @@
 mod error;
 pub mod link;
 pub mod netns;
+#[cfg(test)]
+mod testbed;
 
 pub use error::NetError;

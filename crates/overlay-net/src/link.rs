@@ -11,7 +11,7 @@ use futures::{StreamExt, TryStreamExt};
 use netlink_packet_core::NetlinkPayload;
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::address::AddressHeaderFlags;
+use netlink_packet_route::address::{AddressAttribute, AddressFlags};
 use netlink_packet_route::link::{
     InfoData, InfoVeth, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
@@ -88,7 +88,7 @@ impl Links {
             let (connection, handle, _) = rtnetlink::new_connection()?;
             // Ends by itself when the last handle is dropped.
             runtime.spawn(connection);
-            Ok(handle)
+            std::io::Result::Ok(handle)
         });
         let handle = made.await?.context(|| "open a netlink socket".to_owned())?;
         Ok(Self { handle, ns: ns.clone() })
@@ -138,7 +138,8 @@ impl Links {
         self.index(name).await
     }
 
-    /// Makes a pair in one message, both ends up. A near end of that name left by a crash is
+    /// Makes a pair in one message; the near end is up, the far end is not (the kernel cannot bring
+    /// it up before the pair is whole): its namespace does that. A near end of that name left by a crash is
     /// deleted first (its far end goes with it). Returns the index of the near end.
     pub async fn add_veth(&self, veth: &Veth<'_>) -> Result<u32> {
         check_name(veth.name)?;
@@ -198,19 +199,14 @@ impl Links {
     ) -> Result<()> {
         let mut request = self.handle.address().add(index, address, prefix).replace();
         if bare {
-            request.message_mut().header.flags |= AddressHeaderFlags::Permanent;
-            request.message_mut().attributes.push(
-                netlink_packet_route::address::AddressAttribute::Flags(
-                    netlink_packet_route::address::AddressFlags::Noprefixroute,
-                ),
-            );
+            let flags = AddressAttribute::Flags(AddressFlags::Noprefixroute);
+            request.message_mut().attributes.push(flags);
         }
         request.execute().await.context(|| format!("add address {address}/{prefix}"))
     }
 
     /// IPv4 addresses of the namespace as (link index, address).
     pub(crate) async fn addresses(&self) -> Result<Vec<(u32, Ipv4Addr)>> {
-        use netlink_packet_route::address::AddressAttribute;
         let dump = self.handle.address().get().execute().map_ok(|message| {
             let local = message.attributes.iter().find_map(|attribute| match attribute {
                 AddressAttribute::Local(IpAddr::V4(address)) => Some(*address),
@@ -295,7 +291,7 @@ fn read_vxlan(info: &LinkInfo) -> Option<Vxlan> {
 impl Veth<'_> {
     fn message(&self) -> LinkMessage {
         let mut peer = shape(LinkUnspec::new_with_name(self.peer), self.peer_mac, self.mtu);
-        peer = peer.up().setns_by_fd(self.peer_ns.raw_fd());
+        peer = peer.setns_by_fd(self.peer_ns.raw_fd());
         let mut near = LinkVeth::new(self.name, self.peer)
             .set_info_data(InfoData::Veth(InfoVeth::Peer(peer.build())));
         near = shape(near, self.mac, self.mtu).up();
@@ -330,3 +326,6 @@ fn check_name(name: &str) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

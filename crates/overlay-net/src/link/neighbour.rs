@@ -10,7 +10,6 @@ use netlink_packet_route::neighbour::{
     NeighbourState,
 };
 use netlink_packet_route::route::RouteType;
-use rtnetlink::IpVersion;
 
 use super::{Links, Mac};
 use crate::error::{Context, Result};
@@ -52,8 +51,8 @@ impl Links {
 
     /// Permanent IPv4 neighbours of all links, as (link index, entry).
     pub(crate) async fn neighbours(&self) -> Result<Vec<(u32, Neighbour)>> {
-        let dump = self.handle.neighbours().get().set_family(IpVersion::V4).execute();
-        self.permanent(dump, "list neighbours").await
+        let request = self.handle.neighbours().get().set_address_family(AddressFamily::Inet);
+        self.permanent(request.execute(), "list neighbours").await
     }
 
     /// Forwarding entries of all VXLAN devices, as (link index, entry).
@@ -133,6 +132,6 @@ fn ipv4(address: &NeighbourAddress) -> Option<Ipv4Addr> {
         NeighbourAddress::Other(bytes) => {
             Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes.as_slice()).ok()?))
         }
-        NeighbourAddress::Inet6(_) => None,
+        _ => None,
     }
 }
