@@ -22,7 +22,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(FILES, [root])?;
     tonic_prost_build::configure()
         // Answers carry secrets and keys: their `Debug` is written by hand in `redact`.
-        .skip_debug(["SecretSpec", "SecretAssignment", "RootCa", "JoinTokens", "IssueCertificateRequest", "JoinRequest", "PullImageRequest", "ConfigAssignment"].map(|m| format!(".swarm.v1.{m}")))
+        .skip_debug(
+            [
+                "SecretSpec",
+                "SecretAssignment",
+                "RootCa",
+                "JoinTokens",
+                "IssueCertificateRequest",
+                "JoinRequest",
+                "PullImageRequest",
+                "ConfigAssignment",
+            ]
+            .map(|m| format!(".swarm.v1.{m}")),
+        )
         .btree_map(".")
         .bytes(".swarm.v1.BlobChunk")
         .compile_fds(descriptors)?;

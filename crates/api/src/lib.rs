@@ -6,8 +6,16 @@
 
 mod redact;
 
+pub mod constraint;
+pub mod duration;
 pub mod id;
+pub mod image;
+pub mod mount;
+pub mod name;
 pub mod object;
+pub mod port;
+pub mod resource;
+pub mod size;
 pub mod time;
 
 /// Generated from `proto/`.
