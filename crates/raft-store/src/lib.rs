@@ -1,1 +1,26 @@
-//! (to be written)
+//! The cluster's memory: typed tables that every manager holds in memory, changed only by transactions that Raft has
+//! replicated, and kept on disk by a log and snapshots that are checksummed and sealed.
+//!
+//! It decides nothing about what is stored: callers (the manager's door and its passes) do, on an immutable [`View`],
+//! inside [`Store::transact`]. It opens no sockets: a [`Transport`] is passed in. It is the only crate that names the
+//! consensus library and the databases under it.
+#![forbid(unsafe_code)]
+
+mod apply;
+mod error;
+mod member;
+mod record;
+mod state;
+mod store;
+mod subscription;
+mod transaction;
+mod transport;
+mod view;
+
+pub use error::{ResolveError, StoreError};
+pub use member::{Leadership, Member, MemberState};
+pub use store::{MAX_COMMAND_BYTES, Store};
+pub use subscription::{Action, Change, Commit, Lagged, Subscription};
+pub use transaction::Transaction;
+pub use transport::{ChunkStream, RaftRpc, Transport, TransportError};
+pub use view::View;

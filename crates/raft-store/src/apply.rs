@@ -1,0 +1,135 @@
+//! Applies one command to the tables: all of it or nothing, the same on every replica.
+//!
+//! No clock, no randomness, no I/O. Called by the state machine in log order and by the standalone store.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use swarm_api::store_action::Action as Act;
+use swarm_api::{Kind, Meta, Object, RaftCommand, StoreAction, Version, time};
+
+use crate::record;
+use crate::state::State;
+use crate::{Action, Change, StoreError};
+
+/// The tables after a command, and what it changed.
+pub(crate) struct Applied {
+    pub(crate) state: State,
+    pub(crate) changes: Vec<Change>,
+}
+
+/// What one action does, checked against the tables as they were before the command.
+enum Step {
+    Put { object: Object, old: Option<Arc<Object>> },
+    Take { old: Arc<Object> },
+}
+
+/// `base` after `command`, every written object at version `index`.
+pub(crate) fn apply(base: &State, command: RaftCommand, index: u64) -> Result<Applied, StoreError> {
+    if let Some(version) = base.request(&command.request_id) {
+        return Err(StoreError::Duplicate { request_id: command.request_id, version });
+    }
+    let mut seen = BTreeSet::new();
+    let mut steps = Vec::with_capacity(command.actions.len());
+    for action in command.actions {
+        let (kind, id, step) = check(base, action)?;
+        if !seen.insert((kind as i32, id)) {
+            let reason = "written twice in one transaction".to_owned();
+            return Err(StoreError::Invalid { kind: record::noun(kind), reason });
+        }
+        steps.push(step);
+    }
+    let mut state = base.clone();
+    state.version = index;
+    // Everything old goes first, so that the order of actions does not matter to unique names.
+    for step in &steps {
+        if let Step::Take { old } | Step::Put { old: Some(old), .. } = step {
+            state.take(record::kind(old), record::id(old));
+        }
+    }
+    let mut changes = Vec::with_capacity(steps.len());
+    for step in steps {
+        changes.push(carry_out(&mut state, step, index, command.proposed_at_ns)?);
+    }
+    if !command.request_id.is_empty() {
+        state.remember(&command.request_id, index);
+    }
+    Ok(Applied { state, changes })
+}
+
+fn check(base: &State, action: StoreAction) -> Result<(Kind, String, Step), StoreError> {
+    match action.action {
+        Some(Act::Create(object)) => {
+            let (kind, id) = key(&object)?;
+            match base.table(kind).get(&id) {
+                Some(_) => Err(StoreError::AlreadyExists { kind: record::noun(kind), name: id }),
+                None => Ok((kind, id, Step::Put { object, old: None })),
+            }
+        }
+        Some(Act::Update(object)) => {
+            let (kind, id) = key(&object)?;
+            let old = find(base, kind, &id)?;
+            let (have, want) = (record::version(&object), record::version(&old));
+            if have != want {
+                return Err(StoreError::OutOfSequence { kind: record::noun(kind), id, have, want });
+            }
+            Ok((kind, id, Step::Put { object, old: Some(old) }))
+        }
+        Some(Act::Remove(remove)) => {
+            let kind = remove.kind();
+            let old = find(base, kind, &remove.id)?;
+            Ok((kind, remove.id, Step::Take { old }))
+        }
+        None => Err(unknown()),
+    }
+}
+
+fn carry_out(state: &mut State, step: Step, index: u64, now_ns: i64) -> Result<Change, StoreError> {
+    let (mut object, old) = match step {
+        Step::Take { old } => {
+            let object = Arc::clone(&old);
+            return Ok(Change { action: Action::Removed, object, old: Some(old) });
+        }
+        Step::Put { object, old } => (object, old),
+    };
+    let kind = record::kind(&object);
+    let name = record::name(&object);
+    if !name.is_empty() && state.table(kind).by_name(name).is_some() {
+        return Err(StoreError::AlreadyExists { kind: record::noun(kind), name: name.to_owned() });
+    }
+    let now = time::from_nanos(now_ns);
+    let created_at = match &old {
+        Some(old) => record::meta(old).and_then(|m| m.created_at),
+        None => Some(now),
+    };
+    let version = Some(Version { index });
+    record::set_meta(&mut object, Meta { version, created_at, updated_at: Some(now) });
+    let object = Arc::new(object);
+    state.put(Arc::clone(&object));
+    let action = if old.is_some() { Action::Updated } else { Action::Created };
+    Ok(Change { action, object, old })
+}
+
+/// Kind and id of an object that can be stored.
+pub(crate) fn key(object: &Object) -> Result<(Kind, String), StoreError> {
+    let kind = record::kind(object);
+    let id = record::id(object);
+    if kind == Kind::Unknown {
+        return Err(unknown());
+    }
+    if id.is_empty() {
+        let reason = "it has no id".to_owned();
+        return Err(StoreError::Invalid { kind: record::noun(kind), reason });
+    }
+    Ok((kind, id.to_owned()))
+}
+
+fn find(base: &State, kind: Kind, id: &str) -> Result<Arc<Object>, StoreError> {
+    let not_found = || StoreError::NotFound { kind: record::noun(kind), id: id.to_owned() };
+    base.table(kind).get(id).cloned().ok_or_else(not_found)
+}
+
+fn unknown() -> StoreError {
+    let reason = "a kind or an action that this version does not know".to_owned();
+    StoreError::Invalid { kind: "object", reason }
+}

@@ -1,0 +1,176 @@
+use std::collections::BTreeMap;
+
+use swarm_api::object::Stored;
+use swarm_api::{
+    Annotations, Network, NetworkSpec, Node, NodeDescription, Secret, SecretSpec, Task,
+};
+
+use super::*;
+use crate::{Action, Lagged, ResolveError};
+
+fn secret(id: &str, name: &str) -> Secret {
+    let annotations = Annotations { name: name.to_owned(), labels: BTreeMap::new() };
+    let spec = SecretSpec { annotations: Some(annotations), data: b"x".to_vec() };
+    Secret { id: id.to_owned(), spec: Some(spec), ..Secret::default() }
+}
+
+async fn create(store: &Store, object: impl Stored) -> Result<(), StoreError> {
+    store.transact(7, |tx| tx.create(object.clone())).await
+}
+
+#[tokio::test]
+async fn a_write_is_read_back_with_its_version_and_times() {
+    let store = Store::standalone();
+    create(&store, secret("s1", "db")).await.unwrap();
+    let view = store.view();
+    let stored = view.get::<Secret>("s1").unwrap();
+    assert_eq!(stored.version(), 1);
+    assert_eq!(swarm_api::time::to_nanos(&stored.meta.unwrap().created_at.unwrap()), 7);
+    assert_eq!(view.by_name::<Secret>("db").unwrap().id, "s1");
+    assert_eq!(view.count::<Secret>(), 1);
+}
+
+#[tokio::test]
+async fn names_are_unique_per_kind_and_free_again_after_removal() {
+    let store = Store::standalone();
+    create(&store, secret("s1", "db")).await.unwrap();
+    let clash = create(&store, secret("s2", "db")).await.unwrap_err();
+    assert_eq!(clash.to_string(), "secret db already exists");
+    let spec = NetworkSpec {
+        annotations: Some(Annotations { name: "db".into(), ..Annotations::default() }),
+        ..NetworkSpec::default()
+    };
+    create(&store, Network { id: "n1".into(), spec: Some(spec), ..Network::default() })
+        .await
+        .unwrap();
+    let swap = store.transact(8, |tx| {
+        tx.remove::<Secret>("s1")?;
+        tx.create(secret("s2", "db"))
+    });
+    swap.await.unwrap();
+    assert_eq!(store.view().by_name::<Secret>("db").unwrap().id, "s2");
+}
+
+#[tokio::test]
+async fn an_update_based_on_an_old_version_is_refused_with_both_versions() {
+    let store = Store::standalone();
+    create(&store, secret("s1", "db")).await.unwrap();
+    let old = store.view().get::<Secret>("s1").unwrap().clone();
+    store.transact(8, |tx| tx.update(old.clone())).await.unwrap();
+    let error = store.transact(9, |tx| tx.update(old.clone())).await.unwrap_err();
+    assert!(matches!(error, StoreError::OutOfSequence { have: 1, want: 2, .. }), "{error}");
+    let meta = store.view().get::<Secret>("s1").unwrap().meta.unwrap();
+    assert_eq!(swarm_api::time::to_nanos(&meta.created_at.unwrap()), 7);
+    assert_eq!(swarm_api::time::to_nanos(&meta.updated_at.unwrap()), 8);
+}
+
+#[tokio::test]
+async fn a_failed_decision_changes_nothing() {
+    let store = Store::standalone();
+    let result = store.transact(1, |tx| {
+        tx.create(secret("s1", "a"))?;
+        tx.create(secret("s2", "a"))
+    });
+    result.await.unwrap_err();
+    assert_eq!(store.view().version(), 0);
+    store.transact(1, |_| Ok::<_, StoreError>(())).await.unwrap();
+    assert_eq!(store.view().version(), 0);
+}
+
+#[tokio::test]
+async fn a_transaction_reads_its_own_writes_and_coalesces_them() {
+    let store = Store::standalone();
+    create(&store, secret("s0", "zero")).await.unwrap();
+    let mut feed = store.subscribe();
+    let work = store.transact(1, |tx| {
+        tx.create(secret("s1", "a"))?;
+        let mut seen = tx.view().get::<Secret>("s1").unwrap().clone();
+        seen.spec.as_mut().unwrap().data = b"y".to_vec();
+        tx.update(seen)?;
+        tx.create(secret("gone", "b"))?;
+        tx.remove::<Secret>("gone")?;
+        tx.remove::<Secret>("s0")?;
+        tx.create(secret("s0", "nought"))
+    });
+    work.await.unwrap();
+    let commit = feed.next().await.unwrap();
+    let actions: Vec<_> = commit.changes.iter().map(|c| c.action).collect();
+    assert_eq!(actions, [Action::Created, Action::Updated]);
+    assert!(store.view().by_name::<Secret>("zero").is_none());
+    assert!(store.view().by_name::<Secret>("nought").is_some());
+}
+
+#[tokio::test]
+async fn a_request_id_is_applied_once() {
+    let store = Store::standalone();
+    let decide = |tx: &mut Transaction| tx.create(secret("s1", "a"));
+    store.transact_once(1, "r1", decide).await.unwrap();
+    let again = store.transact_once(1, "r1", decide).await.unwrap_err();
+    assert_eq!(again, StoreError::Duplicate { request_id: "r1".into(), version: 1 });
+}
+
+#[tokio::test]
+async fn tasks_are_found_by_service_and_node_as_they_move() {
+    let store = Store::standalone();
+    let task = |node: &str| Task {
+        id: "t1".into(),
+        service_id: "svc".into(),
+        node_id: node.into(),
+        ..Task::default()
+    };
+    create(&store, task("")).await.unwrap();
+    assert_eq!(store.view().tasks_of_node("").count(), 1);
+    let assign = store.transact(1, |tx| {
+        let mut task = tx.view().get::<Task>("t1").unwrap().clone();
+        task.node_id = "n1".into();
+        tx.update(task)
+    });
+    assign.await.unwrap();
+    let view = store.view();
+    assert_eq!(view.tasks_of_node("").count(), 0);
+    assert_eq!(view.tasks_of_node("n1").count(), 1);
+    assert_eq!(view.tasks_of_service("svc").next().unwrap().version(), 2);
+    store.transact(1, |tx| tx.remove::<Task>("t1")).await.unwrap();
+    assert_eq!(store.view().tasks_of_service("svc").count(), 0);
+    assert_eq!(view.tasks_of_service("svc").count(), 1, "an old view stays as it was");
+}
+
+#[tokio::test]
+async fn references_resolve_by_id_then_name_then_unique_prefix() {
+    let store = Store::standalone();
+    create(&store, secret("abc1", "abc")).await.unwrap();
+    create(&store, secret("abc2", "abc1")).await.unwrap();
+    let view = store.view();
+    assert_eq!(view.resolve::<Secret>("abc1").unwrap().id, "abc1");
+    assert_eq!(view.resolve::<Secret>("abc").unwrap().id, "abc1");
+    let error = view.resolve::<Secret>("ab").unwrap_err();
+    assert_eq!(error.to_string(), "secret ab is ambiguous (2 matches found)");
+    assert!(matches!(view.resolve::<Secret>("x"), Err(ResolveError::NotFound { .. })));
+    let description = NodeDescription { hostname: "m1".into(), ..NodeDescription::default() };
+    let node = Node { id: "n1".into(), description: Some(description), ..Node::default() };
+    create(&store, node).await.unwrap();
+    assert_eq!(store.view().resolve::<Node>("m1").unwrap().id, "n1");
+}
+
+#[tokio::test]
+async fn a_slow_subscriber_is_told_to_resynchronise() {
+    let store = Store::standalone();
+    let mut feed = store.subscribe();
+    for n in 0..5000 {
+        create(&store, Task { id: format!("t{n}"), ..Task::default() }).await.unwrap();
+    }
+    assert_eq!(feed.next().await.unwrap_err(), Lagged);
+    assert_eq!(feed.next().await.unwrap_err(), Lagged);
+    assert_eq!(feed.resync().version(), 5000);
+    create(&store, secret("s1", "a")).await.unwrap();
+    assert_eq!(feed.next().await.unwrap().version, 5001);
+}
+
+#[tokio::test]
+async fn a_transaction_beyond_the_size_limit_is_refused() {
+    let store = Store::standalone();
+    let mut large = secret("s1", "a");
+    large.spec.as_mut().unwrap().data = vec![0; MAX_COMMAND_BYTES];
+    let error = create(&store, large).await.unwrap_err();
+    assert!(matches!(error, StoreError::TooLarge { .. }), "{error}");
+}
