@@ -1,0 +1,150 @@
+//! A node's own identity: certificate, key and the root it trusts, kept in three files of its state folder.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rcgen::{CertificateParams, KeyPair};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use swarm_api::NodeRole;
+use zeroize::Zeroizing;
+
+use crate::CaError;
+use crate::caller::Subject;
+
+const CERTIFICATE_FILE: &str = "swarm-node.crt";
+const KEY_FILE: &str = "swarm-node.key";
+const ROOT_FILE: &str = "swarm-root-ca.crt";
+
+/// A new key and the request to certify it: (key PEM, request DER).
+pub fn new_csr() -> Result<(Zeroizing<String>, Vec<u8>), CaError> {
+    let key = KeyPair::generate().map_err(|e| CaError::malformed("node key", e))?;
+    let request = CertificateParams::default()
+        .serialize_request(&key)
+        .map_err(|e| CaError::malformed("certificate request", e))?;
+    Ok((Zeroizing::new(key.serialize_pem()), request.der().to_vec()))
+}
+
+/// Who this node is, and how it proves it.
+#[derive(Clone)]
+pub struct Identity {
+    /// Common name of the certificate.
+    pub node_id: String,
+    /// Organisational unit.
+    pub role: NodeRole,
+    /// Organisation.
+    pub cluster_id: String,
+    /// Chain, leaf first.
+    pub certificate_pem: String,
+    /// PKCS#8.
+    pub key_pem: Zeroizing<String>,
+    /// The trusted root.
+    pub root_pem: String,
+    /// Start of validity.
+    pub not_before: SystemTime,
+    /// End of validity.
+    pub not_after: SystemTime,
+}
+
+impl Identity {
+    /// From what a manager issued for `key_pem`.
+    pub fn new(
+        certificate_pem: String,
+        key_pem: Zeroizing<String>,
+        root_pem: String,
+    ) -> Result<Self, CaError> {
+        let leaf = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
+            .map_err(|e| CaError::malformed("node certificate", e))?;
+        let subject = Subject::of(&leaf)?;
+        let at = |seconds: i64| UNIX_EPOCH + Duration::from_secs(seconds.try_into().unwrap_or(0));
+        Ok(Self {
+            node_id: subject.node_id,
+            role: subject.role,
+            cluster_id: subject.cluster_id,
+            certificate_pem,
+            key_pem,
+            root_pem,
+            not_before: at(subject.not_before),
+            not_after: at(subject.not_after),
+        })
+    }
+
+    /// Reads it from `dir`; `None` if this node has none yet.
+    pub fn load(dir: &Path) -> Result<Option<Self>, CaError> {
+        let read = |name: &str| {
+            let path = dir.join(name);
+            fs::read_to_string(&path).map_err(|source| CaError::File { path, source })
+        };
+        let certificate = match read(CERTIFICATE_FILE) {
+            Err(CaError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            other => other?,
+        };
+        Self::new(certificate, Zeroizing::new(read(KEY_FILE)?), read(ROOT_FILE)?).map(Some)
+    }
+
+    /// Writes it to `dir`, the certificate last: without it the other two do not count.
+    pub fn save(&self, dir: &Path) -> Result<(), CaError> {
+        let failed = |path: &Path, source| CaError::File { path: path.to_owned(), source };
+        fs::create_dir_all(dir).map_err(|e| failed(dir, e))?;
+        for (name, text, mode) in [
+            (ROOT_FILE, self.root_pem.as_str(), 0o644),
+            (KEY_FILE, self.key_pem.as_str(), 0o600),
+            (CERTIFICATE_FILE, self.certificate_pem.as_str(), 0o644),
+        ] {
+            let path = dir.join(name);
+            write_atomic(dir, &path, text.as_bytes(), mode).map_err(|e| failed(&path, e))?;
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identity")
+            .field("node_id", &self.node_id)
+            .field("role", &self.role)
+            .field("cluster_id", &self.cluster_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A reader finds the old file or the new one, also after a power cut.
+fn write_atomic(dir: &Path, path: &Path, data: &[u8], mode: u32) -> io::Result<()> {
+    let part = path.with_extension("part");
+    let _ = fs::remove_file(&part);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&part)?;
+    file.write_all(data)?;
+    file.sync_all()?;
+    fs::rename(&part, path)?;
+    File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Root;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn an_identity_survives_a_restart_and_its_key_is_private() {
+        let now = SystemTime::now();
+        let root = Root::generate("c1", now).unwrap();
+        let (key, csr) = new_csr().unwrap();
+        let hour = Duration::from_secs(3600);
+        let pem = root.issue(&csr, "n1", NodeRole::Worker, "c1", hour, now).unwrap();
+        let identity = Identity::new(pem, key, root.certificate_pem().to_owned()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Identity::load(dir.path()).unwrap().is_none());
+        identity.save(dir.path()).unwrap();
+        let loaded = Identity::load(dir.path()).unwrap().unwrap();
+        assert_eq!((loaded.node_id.as_str(), loaded.role), ("n1", NodeRole::Worker));
+        let mode = fs::metadata(dir.path().join(KEY_FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(!format!("{loaded:?}").contains("PRIVATE"));
+    }
+}
