@@ -79,8 +79,10 @@ pub async fn serve(
     let udp = Arc::new(on_runtime("UDP", udp, |s| s.set_nonblocking(true), UdpSocket::from_std)?);
     let tcp = on_runtime("TCP", tcp, |s| s.set_nonblocking(true), TcpListener::from_std)?;
     let resolver = Arc::new(Resolver { scope, directory, forwards: Semaphore::new(MAX_FORWARDS) });
-    // A child, so that one loop's failure ends the queries of the other too.
+    // A child, so that one loop's failure ends the queries of the other too; the guard, so that a
+    // dropped future leaves none behind.
     let cancel = cancel.child_token();
+    let _guard = cancel.clone().drop_guard();
     let tasks = TaskTracker::new();
     let result = tokio::select! {
         () = cancel.cancelled() => Ok(()),

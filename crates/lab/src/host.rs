@@ -24,14 +24,16 @@ use crate::tool::run;
 const REMOVAL: Duration = Duration::from_secs(10);
 
 /// Furnishes a host from within. The pins of other hosts came along as copies and would keep those
-/// hosts' namespaces alive; one that cannot be unmounted has just gone with its lab. The cgroups stay visible because `/sys` is left as it is.
+/// hosts' namespaces alive; one that cannot be unmounted has just gone with its lab. The cgroups
+/// stay visible because `/sys` is left as it is. `-n` keeps `mount` from leaving files of its own
+/// in the machine's `/run`.
 const FURNISH: &str = r#"set -e
-mount -t tmpfs -o mode=755 lab-run /run
-umount -l -a -t nsfs 2>/dev/null || true
+mount -n -t tmpfs -o mode=755 lab-run /run
+umount -n -l -a -t nsfs 2>/dev/null || true
 mkdir -p /run/lock "$3"
-mount --bind "$2/run" "$3"
+mount -n --bind "$2/run" "$3"
 for file in hosts hostname resolv.conf; do
-    [ ! -e "/etc/$file" ] || mount --bind "$2/etc/$file" "/etc/$file"
+    [ ! -e "/etc/$file" ] || mount -n --bind "$2/etc/$file" "/etc/$file"
 done
 echo "$1" > /proc/sys/kernel/hostname
 "#;

@@ -16,6 +16,19 @@ const PORT: u16 = 7000;
 /// Long enough for a busy machine to connect, short enough to wait for a connection that must fail.
 const CONNECT: Duration = Duration::from_secs(1);
 
+/// Runs as `swarmd --state-dir S … --cgroup-parent P --marker`. Its child is in namespaces and, on
+/// v1, in cgroups of its own, as a container is.
+const STAND_IN: &str = r#"#!/bin/sh
+unshare --net --mount sleep 1000 &
+for hierarchy in memory pids; do
+    box=/sys/fs/cgroup/$hierarchy/${14}/box
+    [ ! -d /sys/fs/cgroup/$hierarchy ] || { mkdir -p $box && echo $! > $box/cgroup.procs; }
+done
+echo $! > "$2/child"
+echo "$@"
+exec sleep 1001
+"#;
+
 /// A root folder and a stand-in daemon; removes every lab in it however the test ends.
 struct Bench {
     folder: tempfile::TempDir,
@@ -44,9 +57,8 @@ fn bench() -> Option<Bench> {
         return None;
     }
     let folder = tempfile::tempdir().unwrap();
-    let script = "#!/bin/sh\nsleep 1000 &\necho $! > \"$2/child\"\necho \"$@\"\nexec sleep 1001\n";
     let path = folder.path().join("swarmd");
-    fs::write(&path, script).unwrap();
+    fs::write(&path, STAND_IN).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     let labs = Labs::at(&folder.path().join("labs"));
     Some(Bench { folder, labs })
