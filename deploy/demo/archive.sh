@@ -57,6 +57,70 @@ fetch_packages() {
     return 1
 }
 
+# libraries_of DIR: the library packages that the packages in DIR depend on, one per line.
+libraries_of() {
+    for deb in "$1"/*.deb; do
+        dpkg-deb -f "$deb" Pre-Depends Depends
+    done | sed 's/^[A-Za-z-]*: //' | tr ',' '\n' | sed 's/|.*//; s/(.*//; s/:any//; s/ //g' |
+        grep -E '^(lib|zlib|lua)' | sort -u
+}
+
+# fetch_with_libraries DIR NAME…: the packages and, in turn, all libraries they need.
+fetch_with_libraries() {
+    libraries_dir=$1
+    fetch_packages "$@" || return 1
+    before=
+    wanted=$(libraries_of "$libraries_dir")
+    while [ "$wanted" != "$before" ]; do
+        # shellcheck disable=SC2086
+        fetch_packages "$libraries_dir" $wanted || return 1
+        before=$wanted
+        wanted=$(libraries_of "$libraries_dir")
+    done
+}
+
+# extract_packages INTO NAME…: unpacks packages and every library that was fetched with them.
+extract_packages() {
+    extract_into=$1
+    shift
+    mkdir -p "$extract_into"
+    for package in "$@" $(libraries_of "$debs"); do
+        dpkg-deb -x "$debs/${package}"_*.deb "$extract_into" || return 1
+    done
+}
+
+# copy_program FROM PROGRAM ROOT [AS]: copies a program and its shared libraries. FROM is where its
+# packages lie; PROGRAM and AS are relative.
+copy_program() {
+    install -D -m 0755 "$1/$2" "$3/${4:-$2}"
+    copy_libraries "$1" "$1/$2" "$3"
+}
+
+# copy_libraries FROM BINARY ROOT: copies the dynamic loader and all libraries of BINARY, found
+# beneath FROM by the loader itself, to where the loader looks first.
+copy_libraries() {
+    from=$(cd "$1" && pwd)
+    from=${from%/}
+    loader=$(program_loader "$2") || return 1
+    [ -n "$loader" ] || return 0
+    found=$(find "$from/lib" "$from/usr/lib" -maxdepth 2 -name 'lib*.so.*' -printf '%h\n' | sort -u |
+        tr '\n' ':')
+    "$from$loader" --library-path "$found" --list "$2" >"$3/.libraries" || return 1
+    awk '$2 == "=>" { print $3 }' "$3/.libraries" | while read -r library; do
+        case $library in
+            "$from"/*) install -D -m 0644 "$library" "$3/lib/${library##*/}" ;;
+            *) echo "$2 needs $library, which is not in $1" >&2; exit 1 ;;
+        esac
+    done || return 1
+    rm "$3/.libraries"
+    install -D -m 0755 "$from$loader" "$3$loader"
+}
+
+# program_loader BINARY: the path of the dynamic loader it names; nothing for a static one.
+program_loader() {
+    LC_ALL=C grep -a -o -E '/lib(64|32)?/ld-[A-Za-z0-9_.-]+\.so\.[0-9]+' "$1" | head -n 1
+}
+
 # base_etc ROOT: the few files under /etc that programs look for.
 base_etc() {
     mkdir -p "$1/etc"

@@ -71,9 +71,7 @@ impl Blobs {
             return Err(ImageError::OverLimit { what: format!("blob {digest}"), limit: MAX_JSON });
         }
         let mut bytes = Vec::with_capacity(size as usize);
-        file.take(MAX_JSON)
-            .read_to_end(&mut bytes)
-            .doing(|| format!("read blob {digest}"))?;
+        file.take(MAX_JSON).read_to_end(&mut bytes).doing(|| format!("read blob {digest}"))?;
         verify(&format!("blob {digest}"), digest, &digest::of_bytes(&bytes))?;
         Ok(bytes)
     }
@@ -153,7 +151,9 @@ impl Blobs {
         for entry in fs::read_dir(&self.dir).doing(doing)? {
             let entry = entry.doing(doing)?;
             let written = entry.metadata().and_then(|meta| meta.modified()).doing(doing)?;
-            if written < deadline && let Some(name) = entry.file_name().to_str() {
+            if written < deadline
+                && let Some(name) = entry.file_name().to_str()
+            {
                 old.push(format!("sha256:{name}"));
             }
         }

@@ -45,9 +45,7 @@ fn unsupported(name: &str) -> io::Error {
 }
 
 /// The plain content of `reader`, and how it was compressed.
-pub(super) fn plain<'a>(
-    reader: impl Read + 'a,
-) -> io::Result<(Box<dyn Read + 'a>, Compression)> {
+pub(super) fn plain<'a>(reader: impl Read + 'a) -> io::Result<(Box<dyn Read + 'a>, Compression)> {
     let mut reader = BufReader::with_capacity(BUFFER, reader);
     let compression = Compression::detect(reader.fill_buf()?)?;
     let plain: Box<dyn Read + 'a> = match compression {

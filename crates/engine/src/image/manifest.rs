@@ -44,11 +44,6 @@ impl Descriptor {
         let media_type = media_type.to_owned();
         Self { media_type, digest, size, platform: None, annotations: BTreeMap::new() }
     }
-
-    /// Whether it points to an index rather than to an image.
-    pub(super) fn is_index(&self) -> bool {
-        self.media_type == OCI_INDEX || self.media_type == DOCKER_LIST
-    }
 }
 
 /// An image manifest: its configuration and its layers, bottom first.
@@ -82,6 +77,27 @@ pub(super) struct Index {
     #[serde(default)]
     pub media_type: Option<String>,
     pub manifests: Vec<Descriptor>,
+}
+
+impl Index {
+    /// The entry for `wanted`; entries without a platform fit when there is no other choice.
+    pub(super) fn select(&self, name: &str, wanted: &Platform) -> Result<&Descriptor> {
+        let fits = |entry: &&Descriptor| entry.platform.as_ref().is_some_and(|p| p.fits(wanted));
+        let same = |entry: &&Descriptor| entry.platform.as_ref() == Some(wanted);
+        let entries = || self.manifests.iter();
+        let only =
+            || entries().find(|_| self.manifests.len() == 1).filter(|e| e.platform.is_none());
+        let entry = entries().find(same).or_else(|| entries().find(fits)).or_else(only);
+        let entry = entry.ok_or_else(|| ImageError::WrongPlatform {
+            reference: name.to_owned(),
+            wanted: wanted.to_string(),
+            available: entries()
+                .map(|e| e.platform.as_ref().map_or("unknown".into(), Platform::to_string))
+                .collect::<Vec<_>>()
+                .join(", "),
+        })?;
+        digest::hex_of(&entry.digest).map(|_| entry)
+    }
 }
 
 /// A manifest or an index: both may be behind a tag.

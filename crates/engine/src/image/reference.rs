@@ -112,7 +112,7 @@ impl fmt::Display for Reference {
 
 fn split_registry(name: &str) -> (String, String) {
     if let Some((host, rest)) = name.split_once('/')
-        && (host.contains(['.', ':']) || host == "localhost" || host != host.to_lowercase())
+        && (host.contains(['.', ':']) || host == "localhost")
     {
         let host = if host == "index.docker.io" { DEFAULT_HOST } else { host };
         let plain_official = host == DEFAULT_HOST && !rest.contains('/');
@@ -191,6 +191,7 @@ mod tests {
             ("", "empty"),
             (":tag", "empty"),
             ("Busybox", "lowercase"),
+            ("Team/busybox", "lowercase"),
             ("a//b", "lowercase"),
             ("../etc/passwd", "host"),
             ("a:", "tag"),
@@ -207,7 +208,11 @@ mod tests {
     #[test]
     fn only_loopback_hosts_count_as_this_machine() {
         let loopback = |t: &str| Reference::parse(t).unwrap().is_loopback();
-        assert!(loopback("localhost:5000/a") && loopback("127.3.2.1:80/a") && loopback("[::1]:1/a"));
-        assert!(!loopback("busybox") && !loopback("127.example.com/a") && !loopback("10.0.0.1:1/a"));
+        assert!(
+            loopback("localhost:5000/a") && loopback("127.3.2.1:80/a") && loopback("[::1]:1/a")
+        );
+        assert!(
+            !loopback("busybox") && !loopback("127.example.com/a") && !loopback("10.0.0.1:1/a")
+        );
     }
 }
