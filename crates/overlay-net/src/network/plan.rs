@@ -1,0 +1,169 @@
+//! What the kernel should hold for one network: pure functions of its table and of what is local.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::Ipv4Net;
+
+use crate::link::{Neighbour, Route};
+use crate::naming;
+use crate::nft::network::{Base, Entry, NetworkRules, Target};
+use crate::record::{BoundPort, NetworkRecord};
+use crate::table::{IngressPort, NetworkTable};
+use crate::uplink;
+
+/// Links of the namespace, by index.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Found {
+    pub vxlan: Option<u32>,
+    /// And the address of the host's end.
+    pub uplink: Option<(u32, Ipv4Addr)>,
+    /// Containers of this node.
+    pub ports: BTreeMap<Ipv4Addr, u32>,
+}
+
+/// The paths of a network.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Plan {
+    pub routes: BTreeMap<Ipv4Net, Route>,
+    pub neighbours: BTreeSet<(u32, Neighbour)>,
+    vxlan: Option<u32>,
+}
+
+impl Plan {
+    /// The entry is on a link where every entry is this crate's.
+    pub fn owns(&self, entry: &(u32, Neighbour)) -> bool {
+        Some(entry.0) == self.vxlan
+    }
+
+    pub fn has(&self, entry: &(u32, Neighbour)) -> bool {
+        self.neighbours.contains(entry)
+    }
+}
+
+/// Routes and neighbours. A container that is here and, by an old table, also elsewhere is here.
+pub(crate) fn plan(table: &NetworkTable, found: &Found) -> Plan {
+    let mut plan = Plan { vxlan: found.vxlan, ..Plan::default() };
+    // An address nobody has is refused at once, and never leaves by the uplink.
+    plan.routes.insert(table.subnet.trunc(), Route::Unreachable);
+    if let Some(link) = found.vxlan {
+        let mut gateways = BTreeMap::new();
+        for peer in &table.peers {
+            let IpAddr::V4(node) = peer.underlay else { continue };
+            let (address, mac) = (peer.node_address, naming::node_mac(peer.node_address));
+            gateways.insert(peer.underlay, address);
+            plan.neighbours.insert((link, Neighbour::Address { address, mac }));
+            plan.neighbours.insert((link, Neighbour::Forward { mac, node }));
+            plan.routes.insert(Ipv4Net::from(address), Route::Link { link });
+        }
+        for endpoint in &table.endpoints {
+            if let Some(gateway) = gateways.get(&endpoint.underlay) {
+                let route = Route::Via { gateway: *gateway, link };
+                plan.routes.insert(Ipv4Net::from(endpoint.address), route);
+            }
+        }
+    }
+    if let Some((link, host)) = found.uplink {
+        plan.routes.insert(Ipv4Net::from(host), Route::Link { link });
+        plan.routes.insert(Ipv4Net::default(), Route::Via { gateway: host, link });
+    }
+    for (address, link) in &found.ports {
+        let mac = naming::endpoint_mac(*address);
+        plan.routes.insert(Ipv4Net::from(*address), Route::Link { link: *link });
+        plan.neighbours.insert((*link, Neighbour::Address { address: *address, mac }));
+    }
+    plan
+}
+
+/// The rules of a network; `ingress` and `ports` are the whole node's.
+pub(crate) fn rules<'a>(
+    record: &NetworkRecord,
+    table: &NetworkTable,
+    ingress: &[IngressPort],
+    ports: impl Iterator<Item = &'a BoundPort>,
+) -> NetworkRules {
+    let uplink = (!record.internal).then(|| uplink::network_end(record.slot));
+    let base = Base {
+        subnet: record.subnet.trunc(),
+        node_address: record.node_address,
+        uplink,
+        ingress: record.ingress,
+    };
+    let mut targets: BTreeMap<Entry, Target> = BTreeMap::new();
+    for service in &table.services {
+        let target = Target { backends: service.backends.clone(), port: None };
+        targets.insert(Entry::Vip(service.address), target);
+    }
+    if record.ingress {
+        for port in ingress {
+            let service = targets.get(&Entry::Vip(port.vip));
+            let backends = service.map(|s| s.backends.clone()).unwrap_or_default();
+            let target = Target { backends, port: Some(port.target) };
+            targets.insert(Entry::Port(port.protocol, port.published), target);
+        }
+    }
+    let host = ports
+        .filter(|bound| bound.network_id == record.id)
+        .map(|bound| ((bound.port.protocol, bound.inner), (bound.address, bound.port.target)))
+        .collect();
+    NetworkRules { base, targets, host }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::{Peer, RemoteEndpoint};
+
+    fn table() -> NetworkTable {
+        NetworkTable {
+            id: "n1".to_owned(),
+            name: "web".to_owned(),
+            vni: 4097,
+            subnet: "10.0.1.0/24".parse().unwrap(),
+            gateway: "10.0.1.1".parse().unwrap(),
+            node_address: "10.0.1.2".parse().unwrap(),
+            mtu: None,
+            internal: false,
+            ingress: false,
+            peers: vec![Peer {
+                underlay: "192.0.2.2".parse().unwrap(),
+                node_address: "10.0.1.3".parse().unwrap(),
+            }],
+            endpoints: vec![RemoteEndpoint {
+                address: "10.0.1.9".parse().unwrap(),
+                underlay: "192.0.2.2".parse().unwrap(),
+            }],
+            services: vec![],
+        }
+    }
+
+    #[test]
+    fn a_container_listed_elsewhere_but_present_here_is_here() {
+        let address: Ipv4Addr = "10.0.1.9".parse().unwrap();
+        let ports = BTreeMap::from([(address, 7)]);
+        let plan = plan(&table(), &Found { vxlan: Some(3), uplink: None, ports });
+        assert_eq!(plan.routes[&Ipv4Net::from(address)], Route::Link { link: 7 });
+    }
+
+    #[test]
+    fn a_remote_container_is_reached_through_its_node() {
+        let plan = plan(&table(), &Found { vxlan: Some(3), ..Found::default() });
+        let gateway = "10.0.1.3".parse().unwrap();
+        assert_eq!(plan.routes[&"10.0.1.9/32".parse().unwrap()], Route::Via { gateway, link: 3 });
+        let mac = naming::node_mac(gateway);
+        let node = "192.0.2.2".parse().unwrap();
+        assert!(plan.has(&(3, Neighbour::Forward { mac, node })));
+        assert!(plan.has(&(3, Neighbour::Address { address: gateway, mac })));
+    }
+
+    #[test]
+    fn a_table_whose_endpoint_is_on_no_peer_is_refused_with_both_named() {
+        let mut bad = table();
+        bad.peers.clear();
+        let message = bad.check().unwrap_err().to_string();
+        assert!(message.contains("10.0.1.9") && message.contains("192.0.2.2"), "{message}");
+        let mut far = table();
+        far.gateway = "10.9.0.1".parse().unwrap();
+        assert!(far.check().unwrap_err().to_string().contains("10.0.1.0/24"));
+    }
+}

@@ -1,0 +1,362 @@
+//! Containers' network namespaces: made at once, deleted in the background because the kernel
+//! takes about 40 ms per link.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
+
+use tokio::sync::watch;
+
+use super::{Entry, NodeNet, State};
+use crate::conntrack;
+use crate::error::{Context, NetError, Result};
+use crate::link::Links;
+use crate::naming;
+use crate::netns::{self, NetNs};
+use crate::plug::Plug;
+use crate::record::{BoundPort, SandboxRecord};
+use crate::reserve::{Reservation, reserve};
+use crate::sysctl;
+use crate::table::{Attachment, HostPort, Protocol, Sandbox, ipv4};
+
+/// Where containers look for their name server.
+const DNS: (Ipv4Addr, u16) = (Ipv4Addr::new(127, 0, 0, 11), 53);
+
+impl NodeNet {
+    /// Makes a container's namespace: `lo` up, `eth0`, `eth1`, … in the order of `attachments`,
+    /// default route through the first network that is neither internal nor ingress, host ports
+    /// leading to it. The networks must have been applied before. Again with the same id and
+    /// attachments, it verifies, repairs and returns what is there.
+    pub async fn create_sandbox(
+        &self,
+        id: &str,
+        attachments: Vec<Attachment>,
+        ports: Vec<HostPort>,
+    ) -> Result<Sandbox> {
+        naming::check_id("sandbox", id)?;
+        self.wait_dying(id).await;
+        let mut state = self.inner.state.lock().await;
+        match state.sandboxes.get(id) {
+            Some(known) if known.record.attachments != attachments => {
+                return Err(NetError::Invalid(format!(
+                    "sandbox {id} exists with other attachments"
+                )));
+            }
+            Some(known) if known.ready => return Ok(self.describe(&known.record)),
+            Some(_) => {}
+            None => self.admit(&mut state, id, attachments, &ports).await?,
+        }
+        if let Err(error) = self.build(&mut state, id).await {
+            self.tear_down(&mut state, id).await;
+            return Err(error);
+        }
+        let sandbox = state.sandbox_mut(id)?;
+        sandbox.ready = true;
+        Ok(self.describe(&sandbox.record))
+    }
+
+    /// Deletes a container's namespace and links; its flows are cut. Returns when it is out of the
+    /// rules; the links go in the background. Absent is fine.
+    pub async fn delete_sandbox(&self, id: &str) -> Result<()> {
+        naming::check_id("sandbox", id)?;
+        let mut state = self.inner.state.lock().await;
+        if state.sandboxes.contains_key(id) {
+            self.tear_down(&mut state, id).await;
+        }
+        Ok(())
+    }
+
+    /// Ids of the sandboxes on this node, those being deleted left out.
+    pub async fn sandboxes(&self) -> Vec<String> {
+        self.inner.state.lock().await.sandboxes.keys().cloned().collect()
+    }
+
+    /// Sockets on 127.0.0.11:53 inside a sandbox, non-blocking, for the caller to serve.
+    pub async fn dns_sockets(&self, id: &str) -> Result<(UdpSocket, TcpListener)> {
+        let pin = self.inner.records.sandbox_pin(id);
+        if !self.inner.state.lock().await.sandboxes.contains_key(id) {
+            return Err(NetError::UnknownSandbox(id.to_owned()));
+        }
+        let ns = NetNs::open(&pin)?;
+        let made = ns.run(|| {
+            let (udp, tcp) = (UdpSocket::bind(DNS)?, TcpListener::bind(DNS)?);
+            udp.set_nonblocking(true)?;
+            tcp.set_nonblocking(true)?;
+            std::io::Result::Ok((udp, tcp))
+        });
+        made.await?.context(|| format!("listen for names in sandbox {id}"))
+    }
+
+    fn describe(&self, record: &SandboxRecord) -> Sandbox {
+        Sandbox {
+            netns: self.inner.records.sandbox_pin(&record.id),
+            host_ports: record.ports.iter().map(|bound| bound.port).collect(),
+        }
+    }
+
+    /// Checks the request, reserves its ports and records it, so that a crash leaves a trace.
+    async fn admit(
+        &self,
+        state: &mut State,
+        id: &str,
+        attachments: Vec<Attachment>,
+        ports: &[HostPort],
+    ) -> Result<()> {
+        for (position, attachment) in attachments.iter().enumerate() {
+            state.check_attachment(id, attachment)?;
+            let same = |other: &Attachment| other.network_id == attachment.network_id;
+            if attachments[..position].iter().any(same) {
+                let network = &attachment.network_id;
+                return Err(NetError::Invalid(format!("sandbox {id} is on {network} twice")));
+            }
+        }
+        let record = SandboxRecord { id: id.to_owned(), attachments, ports: vec![] };
+        let mut sandbox = Entry { record, ready: false, reservations: vec![] };
+        for port in ports {
+            self.publish(state, &mut sandbox, port).await?;
+        }
+        self.inner.records.save_sandbox(&sandbox.record).await?;
+        state.sandboxes.insert(id.to_owned(), sandbox);
+        Ok(())
+    }
+
+    /// Reserves one host port and finds the way to the container.
+    async fn publish(&self, state: &State, sandbox: &mut Entry, port: &HostPort) -> Result<()> {
+        let id = sandbox.record.id.clone();
+        if port.target == 0 {
+            return Err(NetError::Invalid(format!("target port 0 of sandbox {id}")));
+        }
+        let Some(way) = state.way_out(&sandbox.record.attachments) else {
+            return Err(NetError::Invalid(format!(
+                "sandbox {id} has host ports but no network that is neither internal nor ingress"
+            )));
+        };
+        let (network_id, address) = (way.network_id.clone(), ipv4("address", way.address)?);
+        state.check_free(&id, port, &sandbox.record.ports)?;
+        let held = self.hold(&id, port).await?;
+        let mut bound = BoundPort {
+            port: HostPort { published: held.port, ..*port },
+            network_id,
+            address,
+            inner: held.port,
+        };
+        let taken = state.inner_ports(&bound, &sandbox.record.ports);
+        while taken.contains(&bound.inner) {
+            // Two addresses of the host with the same port: any other number will do inside.
+            bound.inner = bound.inner.checked_add(1).unwrap_or(1);
+        }
+        sandbox.record.ports.push(bound);
+        sandbox.reservations.push(held);
+        Ok(())
+    }
+
+    async fn hold(&self, id: &str, port: &HostPort) -> Result<Reservation> {
+        let host = self.inner.host.links.ns();
+        let address = port.host_ip.map(|ip| ipv4("host ip", ip)).transpose()?;
+        let held = reserve(host, address, port.protocol, port.published).await;
+        held.map_err(|error| match error.errno() {
+            Some(libc::EADDRINUSE) => taken(id, port, "a process of the host".to_owned()),
+            _ => error,
+        })
+    }
+
+    /// Makes the namespace, the links and the rules of an admitted sandbox.
+    async fn build(&self, state: &mut State, id: &str) -> Result<()> {
+        let pin = self.inner.records.sandbox_pin(id);
+        let fresh = !netns::is_pinned(&pin);
+        let ns = NetNs::create(&pin).await?;
+        let inner = Links::open(&ns).await?;
+        sysctl::sandbox(&ns).await?;
+        inner.set_up("lo").await?;
+        for plug in state.plugs(id)? {
+            let outer = &state.network(&plug.network.id)?.links;
+            if fresh || !plug.is_inserted(outer, &inner).await? {
+                plug.insert(outer, &inner).await?;
+            }
+        }
+        let record = &state.sandbox_mut(id)?.record;
+        if record.ports.is_empty() {
+            return Ok(());
+        }
+        let networks: BTreeSet<_> = record.ports.iter().map(|p| p.network_id.clone()).collect();
+        for network in networks {
+            state.set_network_rules(&network).await?;
+        }
+        self.set_host_rules(state).await?;
+        Ok(())
+    }
+
+    /// Puts back the links of ready sandboxes that somebody deleted; returns how many.
+    pub(super) async fn repair_plugs(&self, state: &State, network: &str) -> Result<usize> {
+        let outer = &state.network(network)?.links;
+        let present: BTreeSet<_> = outer.list().await?.into_iter().map(|link| link.name).collect();
+        let mut repaired = 0;
+        for sandbox in state.sandboxes.values().filter(|sandbox| sandbox.ready) {
+            for plug in state.plugs(&sandbox.record.id)? {
+                if plug.network.id == network && !present.contains(&plug.near()) {
+                    let pin = self.inner.records.sandbox_pin(&sandbox.record.id);
+                    let inner = Links::open(&NetNs::open(&pin)?).await?;
+                    plug.insert(outer, &inner).await?;
+                    repaired += 1;
+                }
+            }
+        }
+        Ok(repaired)
+    }
+
+    /// Takes a sandbox out of state and rules, and deletes it in the background.
+    async fn tear_down(&self, state: &mut State, id: &str) {
+        let Some(sandbox) = state.sandboxes.remove(id) else { return };
+        let record = sandbox.record;
+        if !record.ports.is_empty() {
+            let mut done = self.set_host_rules(state).await.map(|_| ());
+            for bound in &record.ports {
+                let set = state.set_network_rules(&bound.network_id).await;
+                done = done.and(set.map(|_| ()));
+            }
+            if let Err(error) = done {
+                // The next apply sets all rules anew.
+                tracing::warn!(sandbox = id, %error, "rules of a deleted sandbox remain");
+            }
+        }
+        let (open, end) = watch::channel(());
+        state.dying.insert(id.to_owned(), end);
+        let mut places = Vec::new();
+        for attachment in &record.attachments {
+            if let Ok(network) = state.network(&attachment.network_id) {
+                places.push((network.links.clone(), attachment.clone()));
+            }
+        }
+        let node = self.clone();
+        self.inner.background.spawn(async move {
+            if let Err(error) = node.erase(&record.id, places).await {
+                // Its record stays, so the next daemon finds it again.
+                tracing::warn!(sandbox = record.id, %error, "sandbox not deleted");
+            }
+            node.inner.state.lock().await.dying.remove(&record.id);
+            drop(open);
+        });
+    }
+
+    async fn erase(&self, id: &str, places: Vec<(Links, Attachment)>) -> Result<()> {
+        for (links, attachment) in places {
+            links.delete(&naming::port(&attachment.network_id, id)).await?;
+            let address = ipv4("address", attachment.address)?;
+            conntrack::cut(links.ns(), move |flow| flow.touches(address)).await?;
+        }
+        netns::delete(&self.inner.records.sandbox_pin(id))?;
+        self.inner.records.forget_sandbox(id).await
+    }
+
+    async fn wait_dying(&self, id: &str) {
+        let end = self.inner.state.lock().await.dying.get(id).cloned();
+        if let Some(mut end) = end {
+            // Closed is what is waited for.
+            while end.changed().await.is_ok() {}
+        }
+    }
+
+    /// Waits for the sandboxes being deleted that may still be attached to a network.
+    pub(super) async fn wait_dying_of(&self, network: &str) {
+        if self.inner.state.lock().await.networks.contains_key(network) {
+            self.settle().await;
+        }
+    }
+}
+
+impl State {
+    fn sandbox_mut(&mut self, id: &str) -> Result<&mut Entry> {
+        self.sandboxes.get_mut(id).ok_or_else(|| NetError::UnknownSandbox(id.to_owned()))
+    }
+
+    fn check_attachment(&self, id: &str, attachment: &Attachment) -> Result<()> {
+        let network = &self.network(&attachment.network_id)?.record;
+        let address = ipv4("an address of a container", attachment.address)?;
+        if !network.subnet.contains(&address) {
+            let (name, subnet) = (&network.name, network.subnet);
+            return Err(NetError::Invalid(format!(
+                "address {address} of sandbox {id} is not in subnet {subnet} of network {name}"
+            )));
+        }
+        if let Some(holder) = self.holder_of(&network.id, attachment.address) {
+            return Err(NetError::Invalid(format!(
+                "address {address} of sandbox {id} is already used by sandbox {holder}"
+            )));
+        }
+        Ok(())
+    }
+
+    fn holder_of(&self, network: &str, address: IpAddr) -> Option<&str> {
+        let has = |sandbox: &&Entry| {
+            let mut all = sandbox.record.attachments.iter();
+            all.any(|a| a.network_id == network && a.address == address)
+        };
+        self.sandboxes.values().find(has).map(|sandbox| sandbox.record.id.as_str())
+    }
+
+    /// The attachment that carries the default route and host ports.
+    fn way_out<'a>(&self, attachments: &'a [Attachment]) -> Option<&'a Attachment> {
+        attachments.iter().find(|attachment| {
+            let network = self.networks.get(&attachment.network_id);
+            network.is_some_and(|n| !n.record.internal && !n.record.ingress)
+        })
+    }
+
+    fn plugs(&self, id: &str) -> Result<Vec<Plug<'_>>> {
+        let unknown = || NetError::UnknownSandbox(id.to_owned());
+        let record = &self.sandboxes.get(id).ok_or_else(unknown)?.record;
+        let way_out = self.way_out(&record.attachments);
+        let mut plugs = Vec::new();
+        for (position, attachment) in record.attachments.iter().enumerate() {
+            plugs.push(Plug {
+                network: &self.network(&attachment.network_id)?.record,
+                sandbox: &record.id,
+                position,
+                address: ipv4("address", attachment.address)?,
+                default_route: way_out == Some(attachment),
+            });
+        }
+        Ok(plugs)
+    }
+
+    /// Refuses a host port that another container or the routing mesh has.
+    fn check_free(&self, id: &str, port: &HostPort, own: &[BoundPort]) -> Result<()> {
+        let same = |protocol: Protocol, published: u16| {
+            protocol == port.protocol && published == port.published && published != 0
+        };
+        if self.ingress.iter().any(|p| same(p.protocol, p.published)) {
+            return Err(taken(id, port, "a published service".to_owned()));
+        }
+        let clash = |other: &HostPort| {
+            let any = |ip: Option<IpAddr>| ip.is_none_or(|ip| ip.is_unspecified());
+            let meet = any(other.host_ip) || any(port.host_ip) || other.host_ip == port.host_ip;
+            meet && same(other.protocol, other.published)
+        };
+        for sandbox in self.sandboxes.values() {
+            if sandbox.record.ports.iter().any(|bound| clash(&bound.port)) {
+                return Err(taken(id, port, format!("sandbox {}", sandbox.record.id)));
+            }
+        }
+        if own.iter().any(|bound| clash(&bound.port)) {
+            return Err(taken(id, port, "itself".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Inner ports of the same network and protocol.
+    fn inner_ports(&self, bound: &BoundPort, own: &[BoundPort]) -> BTreeSet<u16> {
+        let all = self.sandboxes.values().flat_map(|sandbox| &sandbox.record.ports).chain(own);
+        let near = all.filter(|other| {
+            other.network_id == bound.network_id && other.port.protocol == bound.port.protocol
+        });
+        near.map(|other| other.inner).collect()
+    }
+}
+
+fn taken(id: &str, port: &HostPort, holder: String) -> NetError {
+    NetError::PortTaken {
+        port: port.published,
+        protocol: port.protocol.name(),
+        wanted_by: format!("sandbox {id}"),
+        holder,
+    }
+}

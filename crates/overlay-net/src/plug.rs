@@ -1,0 +1,72 @@
+//! The link between one container and one network: a veth, addresses and routes at both ends.
+//! Called when a sandbox is made and when an apply finds the link missing.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::Ipv4Net;
+
+use crate::error::Result;
+use crate::link::{Links, Neighbour, Route, Veth};
+use crate::naming;
+use crate::record::NetworkRecord;
+
+/// One attachment of a sandbox.
+#[derive(Clone, Debug)]
+pub(crate) struct Plug<'a> {
+    pub network: &'a NetworkRecord,
+    pub sandbox: &'a str,
+    pub position: usize,
+    pub address: Ipv4Addr,
+    pub default_route: bool,
+}
+
+impl Plug<'_> {
+    /// Makes the link; one left by a crash is replaced. `outer` speaks to the network's
+    /// namespace, `inner` to the sandbox's.
+    pub async fn insert(&self, outer: &Links, inner: &Links) -> Result<()> {
+        let (near, far) = (self.near(), naming::inner(self.position));
+        let veth = Veth {
+            name: &near,
+            mac: Some(naming::ROUTER_MAC),
+            controller: None,
+            peer: &far,
+            peer_mac: Some(naming::endpoint_mac(self.address)),
+            peer_ns: inner.ns(),
+            mtu: Some(self.network.mtu),
+        };
+        let link = outer.add_veth(&veth).await?;
+        let to = Ipv4Net::from(self.address);
+        let mac = naming::endpoint_mac(self.address);
+        outer.set_route(to, Route::Link { link }).await?;
+        outer.set_neighbour(link, Neighbour::Address { address: self.address, mac }).await?;
+        self.configure(inner, &far).await
+    }
+
+    /// True when both ends are there.
+    pub async fn is_inserted(&self, outer: &Links, inner: &Links) -> Result<bool> {
+        let far = naming::inner(self.position);
+        Ok(outer.find(&self.near()).await?.is_some() && inner.find(&far).await?.is_some())
+    }
+
+    /// Name of the network's end.
+    pub fn near(&self) -> String {
+        naming::port(&self.network.id, self.sandbox)
+    }
+
+    /// Everything goes to the gateway, also what is for the own subnet: no address resolution.
+    async fn configure(&self, inner: &Links, far: &str) -> Result<()> {
+        let link = inner.index(far).await?;
+        let (gateway, subnet) = (self.network.gateway, self.network.subnet);
+        let address = IpAddr::V4(self.address);
+        inner.add_address_at(link, address, subnet.prefix_len(), true).await?;
+        inner.set_up(far).await?;
+        let mac = naming::ROUTER_MAC;
+        inner.set_neighbour(link, Neighbour::Address { address: gateway, mac }).await?;
+        inner.set_route(Ipv4Net::from(gateway), Route::Link { link }).await?;
+        inner.set_route(subnet.trunc(), Route::Via { gateway, link }).await?;
+        if self.default_route {
+            inner.set_route(Ipv4Net::default(), Route::Via { gateway, link }).await?;
+        }
+        Ok(())
+    }
+}

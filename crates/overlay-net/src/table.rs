@@ -1,0 +1,222 @@
+//! What callers hand in and get back: tables of addresses, attachments, ports. Plain values; the
+//! checks that need no kernel are here.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{NetError, Result};
+use crate::naming;
+
+/// Largest VXLAN network identifier.
+const VNI_MAX: u32 = (1 << 24) - 1;
+
+/// Everything one node must know of one network. Applied as a whole; the kernel is made equal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkTable {
+    /// Id of the network: 1 to 128 letters, digits, `-`, `_`, `.`.
+    pub id: String,
+    /// Name, for messages only.
+    pub name: String,
+    /// VXLAN network identifier, 1 to 2^24-1; 0 makes a network of this node only.
+    pub vni: u32,
+    /// Addresses of the network.
+    pub subnet: Ipv4Net,
+    /// Gateway of every container, the same on all nodes.
+    pub gateway: Ipv4Addr,
+    /// This node's own address in the network, different on every node (a network of one node may
+    /// use the gateway): source of hairpin and ingress connections.
+    pub node_address: Ipv4Addr,
+    /// Largest packet of a container in bytes; from the underlay link when absent.
+    pub mtu: Option<u32>,
+    /// No way out of the network.
+    pub internal: bool,
+    /// The network that carries published ports. At most one; it is never a default route.
+    pub ingress: bool,
+    /// The other nodes of the network.
+    pub peers: Vec<Peer>,
+    /// Containers on the other nodes. One that disappears from here is dead: its flows are cut.
+    pub endpoints: Vec<RemoteEndpoint>,
+    /// Virtual addresses.
+    pub services: Vec<Vip>,
+}
+
+/// Another node of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Data-path address of the node.
+    pub underlay: IpAddr,
+    /// The node's own address in the network.
+    pub node_address: Ipv4Addr,
+}
+
+/// A container on another node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemoteEndpoint {
+    /// Its address in the network.
+    pub address: Ipv4Addr,
+    /// Data-path address of its node, which must be among the peers.
+    pub underlay: IpAddr,
+}
+
+/// A virtual address and the containers that answer it. A backend left out while its endpoint
+/// lives on is draining: new connections go elsewhere, established ones stay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vip {
+    /// The virtual address.
+    pub address: Ipv4Addr,
+    /// Containers that take new connections; when empty, connections are refused at once.
+    pub backends: Vec<Ipv4Addr>,
+}
+
+/// What one apply did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Kernel objects created, replaced or deleted; 0 when everything was right already.
+    pub changes: usize,
+    /// Largest packet of a container in bytes.
+    pub mtu: u32,
+}
+
+/// One network of a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// A network applied before on this node.
+    pub network_id: String,
+    /// The container's address in its subnet.
+    pub address: IpAddr,
+}
+
+/// A port of the host that leads to one container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostPort {
+    /// Only on this address of the host; on all of them when absent.
+    pub host_ip: Option<IpAddr>,
+    /// Port on the host; 0 lets the kernel choose a free one.
+    pub published: u16,
+    /// Port of the container.
+    pub target: u16,
+    /// Transport.
+    pub protocol: Protocol,
+}
+
+/// A port of every node that leads to a service, through the ingress network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct IngressPort {
+    /// Transport.
+    pub protocol: Protocol,
+    /// Port on the node.
+    pub published: u16,
+    /// Port of the containers.
+    pub target: u16,
+    /// The service's virtual address on the ingress network.
+    pub vip: Ipv4Addr,
+}
+
+/// Transport protocol of a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+/// A container's network namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sandbox {
+    /// Where it is pinned.
+    pub netns: PathBuf,
+    /// The host ports asked for, with `published` as it really is.
+    pub host_ports: Vec<HostPort>,
+}
+
+impl Protocol {
+    /// Lower-case name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
+    }
+
+    /// Number in the IP header.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+            Self::Sctp => 132,
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl NetworkTable {
+    /// Refuses tables that cannot be right, naming the value.
+    pub(crate) fn check(&self) -> Result<()> {
+        naming::check_id("network", &self.id)?;
+        if self.vni > VNI_MAX {
+            return Err(self.bad(format!("VNI {} is not in 0 to {VNI_MAX}", self.vni)));
+        }
+        if self.vni == 0 && !self.peers.is_empty() {
+            return Err(self.bad("it has peers but no VNI".to_owned()));
+        }
+        if let Some(mtu) = self.mtu
+            && !(576..=65_485).contains(&mtu)
+        {
+            return Err(self.bad(format!("MTU {mtu} is not in 576 to 65485")));
+        }
+        for (what, address) in [("gateway", self.gateway), ("node address", self.node_address)] {
+            self.inside(what, address)?;
+        }
+        let mut nodes = BTreeSet::new();
+        for peer in &self.peers {
+            self.inside("node address", peer.node_address)?;
+            nodes.insert(ipv4("data path", peer.underlay)?);
+        }
+        for endpoint in &self.endpoints {
+            self.inside("endpoint", endpoint.address)?;
+            let node = ipv4("data path", endpoint.underlay)?;
+            if !nodes.contains(&node) {
+                let address = endpoint.address;
+                return Err(self.bad(format!("endpoint {address} is on {node}, not a peer")));
+            }
+        }
+        for service in &self.services {
+            self.inside("virtual address", service.address)?;
+        }
+        Ok(())
+    }
+
+    fn inside(&self, what: &str, address: Ipv4Addr) -> Result<()> {
+        if self.subnet.contains(&address) {
+            return Ok(());
+        }
+        Err(self.bad(format!("{what} {address} is not in subnet {}", self.subnet)))
+    }
+
+    fn bad(&self, why: String) -> NetError {
+        NetError::Invalid(format!("network {} ({}): {why}", self.name, self.id))
+    }
+}
+
+/// The IPv4 address, or a refusal that says what it was for.
+pub(crate) fn ipv4(what: &str, address: IpAddr) -> Result<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Ok(address),
+        IpAddr::V6(address) => Err(NetError::Unsupported(format!("{what} over IPv6 ({address})"))),
+    }
+}
