@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Shell functions that put root filesystems into docker archives. Sourced by the scripts beside it;
 # needs only sh, GNU tar, coreutils and dpkg. Everything is written sorted, owned by root and with
 # fixed times, so that the same content always gives the same digest.
@@ -47,14 +48,26 @@ fetch_packages() {
         ls "$fetch_into/${package}"_*.deb >/dev/null 2>&1 || missing="$missing $package"
     done
     [ -z "$missing" ] && return 0
-    # apt drops to an unprivileged user that cannot write here; it may, as the files are checked.
     # shellcheck disable=SC2086
-    (cd "$fetch_into" && apt-get -q -q -o APT::Sandbox::User=root download $missing >&2) && return 0
-    apt-get -q -q update >&2
+    download_into "$fetch_into" $missing && return 0
+    apt-get -q -q update >&2 || true
     # shellcheck disable=SC2086
-    (cd "$fetch_into" && apt-get -q -q -o APT::Sandbox::User=root download $missing >&2) && return 0
+    download_into "$fetch_into" $missing && return 0
     echo "cannot download these packages:$missing; is Debian's archive reachable?" >&2
     return 1
+}
+
+# download_into DIR NAME…: only whole packages get into DIR.
+download_into() {
+    download_dir=$1
+    shift
+    rm -rf "$download_dir/partial"
+    mkdir -p "$download_dir/partial"
+    # apt would drop to an unprivileged user that cannot write here; it checks what it downloads.
+    (cd "$download_dir/partial" && apt-get -q -q -o APT::Sandbox::User=root download "$@" >&2) ||
+        return 1
+    mv "$download_dir"/partial/*.deb "$download_dir/"
+    rmdir "$download_dir/partial"
 }
 
 # libraries_of DIR: the library packages that the packages in DIR depend on, one per line.
@@ -79,13 +92,14 @@ fetch_with_libraries() {
     done
 }
 
-# extract_packages INTO NAME…: unpacks packages and every library that was fetched with them.
+# extract_packages DIR INTO NAME…: unpacks packages and every library that was fetched with them.
 extract_packages() {
-    extract_into=$1
-    shift
+    extract_from=$1
+    extract_into=$2
+    shift 2
     mkdir -p "$extract_into"
-    for package in "$@" $(libraries_of "$debs"); do
-        dpkg-deb -x "$debs/${package}"_*.deb "$extract_into" || return 1
+    for package in "$@" $(libraries_of "$extract_from"); do
+        dpkg-deb -x "$extract_from/${package}"_*.deb "$extract_into" || return 1
     done
 }
 

@@ -33,7 +33,7 @@ add_busybox() {
 
 make_nginx() {
     packages=$work/nginx
-    extract_packages "$packages" nginx nginx-common
+    extract_packages "$debs" "$packages" nginx nginx-common
     mkdir -p "$root/var/lib/nginx" "$root/var/log/nginx" "$root/run" "$root/etc/nginx"
     add_busybox "$root"
     copy_program "$packages" usr/sbin/nginx "$root"
@@ -49,7 +49,7 @@ make_nginx() {
 
 make_redis() {
     packages=$work/redis
-    extract_packages "$packages" redis-server redis-tools
+    extract_packages "$debs" "$packages" redis-server redis-tools
     mkdir -p "$root/data" "$root/run" "$root/etc/redis"
     add_busybox "$root"
     # In Debian, the server and the check tools are one binary under several names.

@@ -79,12 +79,13 @@ impl Records {
         let prefix = text.strip_prefix("sha256:").unwrap_or(text);
         let begins = |digest: &str| digest::hex_of(digest).is_ok_and(|hex| hex.starts_with(prefix));
         let fits = |image: &&Record| begins(&image.id) || begins(&image.digest);
-        let mut found = self.images.iter().filter(fits);
         let usable = !prefix.is_empty() && digest::is_hex(prefix);
-        match (found.next().filter(|_| usable), found.next()) {
-            (None, _) => Err(ImageError::NotFound(text.to_owned())),
-            (Some(one), None) => Ok(one),
-            (Some(first), Some(second)) => Err(ImageError::Ambiguous {
+        let mut found = self.images.iter().filter(fits).filter(|_| usable);
+        let first = found.next().ok_or_else(|| ImageError::NotFound(text.to_owned()))?;
+        // One configuration may have several manifests: compressed and not, say.
+        match found.find(|other| other.id != first.id) {
+            None => Ok(first),
+            Some(second) => Err(ImageError::Ambiguous {
                 prefix: text.to_owned(),
                 first: first.id.clone(),
                 second: second.id.clone(),

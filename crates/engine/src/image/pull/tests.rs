@@ -79,7 +79,8 @@ fn spawn(dir: &Path, port: u16, with_password: bool) -> std::io::Result<Child> {
     let passwords = dir.join("htpasswd");
     std::fs::write(&passwords, HTPASSWD)?;
     let mut config = format!(
-        "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",
+        "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\n\
+         http:\n  addr: 127.0.0.1:{port}\n",
         data.display()
     );
     if with_password {
