@@ -7,9 +7,15 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+mod backend;
+mod consensus;
 mod error;
 mod member;
+mod membership;
+mod raft;
 mod record;
+mod replica;
+mod seal;
 mod state;
 mod store;
 mod subscription;
@@ -17,8 +23,11 @@ mod transaction;
 mod transport;
 mod view;
 
+pub use backend::Backend;
 pub use error::{ResolveError, StoreError};
 pub use member::{Leadership, Member, MemberState};
+pub use raft::snapshot::CHUNK_BYTES;
+pub use replica::{Replica, ReplicaConfig};
 pub use store::{MAX_COMMAND_BYTES, Store};
 pub use subscription::{Action, Change, Commit, Lagged, Subscription};
 pub use transaction::Transaction;

@@ -1,13 +1,13 @@
 //! Reading, transactions and subscriptions: one interface, over Raft or alone in memory.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
 
 use prost::Message;
 use swarm_api::RaftCommand;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::apply::apply;
+use crate::consensus::{Consensus, NotApplied};
 use crate::subscription::{Commit, Publisher, Subscription};
 use crate::{StoreError, Transaction, View};
 
@@ -31,6 +31,8 @@ struct Inner {
 
 enum Backend {
     Standalone,
+    // Empty until the replica is in a group.
+    Replicated(Arc<OnceLock<Arc<Consensus>>>),
 }
 
 impl std::fmt::Debug for Store {
@@ -43,6 +45,14 @@ impl Store {
     /// A store of its own, in memory: same semantics, no Raft.
     pub fn standalone() -> Store {
         Self::over(Publisher::new(), Backend::Standalone)
+    }
+
+    /// The store of a replica.
+    pub(crate) fn replicated(
+        publisher: Arc<Publisher>,
+        consensus: Arc<OnceLock<Arc<Consensus>>>,
+    ) -> Store {
+        Self::over(publisher, Backend::Replicated(consensus))
     }
 
     fn over(publisher: Arc<Publisher>, backend: Backend) -> Store {
@@ -97,28 +107,42 @@ impl Store {
             let command = RaftCommand { actions, request_id, proposed_at_ns: now_ns };
             match self.propose(turn, command).await {
                 Ok(()) => return Ok(result),
-                Err(error) if is_conflict(&error) && attempts > 0 => {}
-                Err(error) => return Err(error.into()),
+                Err(NotApplied::Again) if attempts > 0 => {}
+                Err(NotApplied::Again) => return Err(busy().into()),
+                Err(NotApplied::Failed(error)) if is_conflict(&error) && attempts > 0 => {}
+                Err(NotApplied::Failed(error)) => return Err(error.into()),
             }
         }
     }
 
     async fn begin(&self) -> Result<Turn, StoreError> {
-        let guard = Arc::clone(&self.0.turn).lock_owned().await;
+        let guard = Arc::clone(&self.0.turn).lock_owned();
         match &self.0.backend {
-            Backend::Standalone => Ok(Turn { guard, waited: Duration::ZERO }),
+            Backend::Standalone => Ok(Turn { guard: guard.await, leading: None }),
+            Backend::Replicated(consensus) => {
+                let consensus = consensus.get().ok_or(StoreError::NotLeader { leader: None })?;
+                // Not a leader: say so at once, even while an earlier proposal hangs.
+                consensus.leading().await?;
+                let waited = consensus.patience;
+                let guard = tokio::time::timeout(waited, guard).await;
+                let guard = guard.map_err(|_| consensus.no_quorum())?;
+                let term = consensus.leading().await?;
+                Ok(Turn { guard, leading: Some((Arc::clone(consensus), term)) })
+            }
         }
     }
 
-    async fn propose(&self, turn: Turn, command: RaftCommand) -> Result<(), StoreError> {
+    async fn propose(&self, turn: Turn, command: RaftCommand) -> Result<(), NotApplied> {
         let size = command.encoded_len();
         if size > MAX_COMMAND_BYTES {
-            return Err(StoreError::TooLarge { size, limit: MAX_COMMAND_BYTES });
+            let error = StoreError::TooLarge { size, limit: MAX_COMMAND_BYTES };
+            return Err(NotApplied::Failed(error));
         }
-        match &self.0.backend {
-            Backend::Standalone => {
-                let _turn = turn;
-                self.apply_alone(command)
+        match turn.leading {
+            Some((consensus, term)) => consensus.propose(term, &command, turn.guard).await,
+            None => {
+                let _turn = turn.guard;
+                self.apply_alone(command).map_err(NotApplied::Failed)
             }
         }
     }
@@ -133,12 +157,14 @@ impl Store {
     }
 }
 
-/// The right to decide and propose.
+/// The right to decide and propose; for a replica also the term in which it may.
 struct Turn {
-    #[expect(dead_code, reason = "held, not read")]
     guard: OwnedMutexGuard<()>,
-    #[expect(dead_code, reason = "used by the replicated store")]
-    waited: Duration,
+    leading: Option<(Arc<Consensus>, u64)>,
+}
+
+fn busy() -> StoreError {
+    StoreError::Refused("leadership keeps changing: try again".to_owned())
 }
 
 /// Whether the decision was based on something that has changed since.

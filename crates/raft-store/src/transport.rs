@@ -17,7 +17,7 @@ pub enum RaftRpc {
     TransferLeader,
 }
 
-/// A snapshot on its way, in order; each chunk is at most 1 MiB plus a small frame.
+/// A snapshot on its way, in order; each chunk is at most [`crate::CHUNK_BYTES`] plus a small frame.
 pub type ChunkStream = Pin<Box<dyn Stream<Item = Result<Vec<u8>, TransportError>> + Send>>;
 
 /// Why a call between replicas failed.

@@ -1,0 +1,235 @@
+//! A running Raft core, asked in our terms: propose, confirm a read, tell who leads and who answers.
+//!
+//! Used by the replicated [`crate::Store`] and by [`crate::Replica`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::{
+    ClientWriteError, Fatal, ForwardToLeader, LinearizableReadError, RaftError,
+};
+use openraft::impls::ProgressResponder;
+use openraft::vote::leader_id_std::CommittedLeaderId;
+use openraft::{Instant as _, RaftMetrics, ReadPolicy};
+use prost::Message;
+use swarm_api::RaftCommand;
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::{Instant, timeout};
+
+use crate::raft::{Command, Raft, Types};
+use crate::{Leadership, Member, MemberState, StoreError};
+
+/// What is said of a core that is gone.
+pub(crate) const STOPPED: &str = "the raft core has stopped";
+
+/// A Raft core and what it was configured with.
+pub(crate) struct Consensus {
+    pub(crate) raft: Raft,
+    pub(crate) raft_id: u64,
+    /// A member that has not answered for this long does not count as reachable; a leader that no majority has answered
+    /// for this long does not count as one.
+    pub(crate) lease: Duration,
+    /// How long a write or a read may wait for a majority.
+    pub(crate) patience: Duration,
+}
+
+/// Why a proposal was not applied.
+pub(crate) enum NotApplied {
+    /// Nothing was written: decide again.
+    Again,
+    Failed(StoreError),
+}
+
+impl Consensus {
+    pub(crate) fn metrics(&self) -> RaftMetrics<Types> {
+        self.raft.metrics().borrow_watched().clone()
+    }
+
+    /// The term this replica leads, once all that was committed before it is applied here.
+    pub(crate) async fn leading(&self) -> Result<u64, StoreError> {
+        let mut metrics = self.raft.metrics();
+        let deadline = Instant::now() + self.patience;
+        loop {
+            {
+                let now = metrics.borrow_watched();
+                if !leads(&now) {
+                    return Err(StoreError::NotLeader { leader: leader_of(&now) });
+                }
+                if caught_up(&now) {
+                    return Ok(now.current_term);
+                }
+            }
+            match tokio::time::timeout_at(deadline, metrics.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(StoreError::Fatal(STOPPED.to_owned())),
+                Err(_) => return Err(self.no_quorum()),
+            }
+        }
+    }
+
+    /// As [`Self::leading`], but waits for the election first.
+    pub(crate) async fn leading_soon(&self) -> Result<(), StoreError> {
+        let elected = async {
+            let mut metrics = self.raft.metrics();
+            while !leads(&metrics.borrow_watched()) {
+                metrics.changed().await.map_err(|_| StoreError::Fatal(STOPPED.to_owned()))?;
+            }
+            self.leading().await.map(|_| ())
+        };
+        timeout(self.patience, elected).await.unwrap_or_else(|_| Err(self.no_quorum()))
+    }
+
+    /// Proposes a command that was decided in `term`, and waits until it is applied here. `turn` is held until it is, or
+    /// can never be, even when the caller gives up.
+    pub(crate) async fn propose(
+        self: &Arc<Self>,
+        term: u64,
+        command: &RaftCommand,
+        turn: OwnedMutexGuard<()>,
+    ) -> Result<(), NotApplied> {
+        let encoded = Command(command.encode_to_vec().into());
+        let this = Arc::clone(self);
+        let proposal = tokio::spawn(async move {
+            let (responder, reply) = ProgressResponder::complete_only();
+            let leader = CommittedLeaderId::new(term);
+            let write = this.raft.write(encoded).with_leader(leader).responder(responder);
+            write.await.map_err(|fatal| failed(&fatal))?;
+            let reply = reply.await;
+            drop(turn);
+            let reply = reply.map_err(|_| died())?;
+            let reply = reply.map_err(|error| this.refused(&error))?;
+            reply.data.0.map_err(NotApplied::Failed)
+        });
+        let waited = self.patience;
+        match timeout(waited, proposal).await {
+            Ok(result) => result.map_err(|_| died())?,
+            Err(_) => Err(NotApplied::Failed(StoreError::Timeout { waited })),
+        }
+    }
+
+    fn refused(&self, error: &ClientWriteError<Types>) -> NotApplied {
+        match error {
+            // Leadership went away and came back between deciding and proposing.
+            ClientWriteError::ForwardToLeader(forward)
+                if forward.leader_id == Some(self.raft_id) =>
+            {
+                NotApplied::Again
+            }
+            ClientWriteError::ForwardToLeader(forward) => {
+                NotApplied::Failed(self.forwarded(forward))
+            }
+            // Another leader took over; the command may have reached it.
+            _ => NotApplied::Failed(StoreError::Timeout { waited: self.patience }),
+        }
+    }
+
+    /// Waits until all that was acknowledged anywhere before this call is applied here.
+    pub(crate) async fn read_barrier(&self) -> Result<(), StoreError> {
+        let read = self.raft.ensure_linearizable(ReadPolicy::ReadIndex);
+        match timeout(self.patience, read).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward)))) => {
+                Err(self.forwarded(&forward))
+            }
+            Ok(Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)))) | Err(_) => {
+                Err(self.no_quorum())
+            }
+            Ok(Err(RaftError::Fatal(fatal))) => Err(StoreError::Fatal(fatal.to_string())),
+        }
+    }
+
+    pub(crate) fn forwarded(&self, forward: &ForwardToLeader<Types>) -> StoreError {
+        if let (Some(id), Some(place)) = (forward.leader_id, &forward.leader_node) {
+            return StoreError::NotLeader { leader: Some(place.member(id)) };
+        }
+        let metrics = self.metrics();
+        match leads(&metrics) {
+            true => self.no_quorum(),
+            false => StoreError::NotLeader { leader: leader_of(&metrics) },
+        }
+    }
+
+    /// Who does not answer.
+    pub(crate) fn no_quorum(&self) -> StoreError {
+        let members = self.members();
+        let voters = members.iter().filter(|m| m.voter).count();
+        let silent: Vec<&str> = members
+            .iter()
+            .filter(|m| m.voter && !m.reachable)
+            .map(|m| m.member.node_id.as_str())
+            .collect();
+        let needed = voters / 2 + 1;
+        let reason = format!(
+            "{} of {voters} managers answer and {needed} are needed; no answer from: {}",
+            voters - silent.len(),
+            silent.join(", ")
+        );
+        StoreError::NoQuorum { reason }
+    }
+
+    /// All members, ordered by Raft id.
+    pub(crate) fn members(&self) -> Vec<MemberState> {
+        let metrics = self.metrics();
+        let membership = metrics.membership_config.membership();
+        let voters: Vec<u64> = membership.voter_ids().collect();
+        let leads = leads(&metrics);
+        let answered = |id: &u64| match (&metrics.heartbeat, &metrics.replication) {
+            _ if *id == self.raft_id => true,
+            (Some(heartbeat), _) if leads => {
+                heartbeat.get(id).copied().flatten().is_some_and(|at| at.elapsed() < self.lease)
+            }
+            _ => metrics.current_leader == Some(*id),
+        };
+        let states = membership.nodes().map(|(id, place)| MemberState {
+            member: place.member(*id),
+            voter: voters.contains(id),
+            reachable: answered(id),
+            is_leader: metrics.current_leader == Some(*id),
+        });
+        states.collect()
+    }
+
+    /// Index up to which each member's log is known to equal the leader's; empty on others.
+    pub(crate) fn matched(&self) -> BTreeMap<u64, u64> {
+        let replication = self.metrics().replication.unwrap_or_default();
+        replication.into_iter().filter_map(|(id, at)| Some((id, at?.index))).collect()
+    }
+
+    /// Who leads. This replica counts as leading only while a majority answers it.
+    pub(crate) fn leadership(&self) -> Leadership {
+        let metrics = self.metrics();
+        let alone = metrics.membership_config.voter_ids().eq([self.raft_id]);
+        let confirmed =
+            alone || metrics.last_quorum_acked.as_ref().is_some_and(|at| at.elapsed() < self.lease);
+        let is_leader = leads(&metrics) && caught_up(&metrics) && confirmed;
+        let elsewhere = metrics.current_leader.is_some_and(|id| id != self.raft_id);
+        let leader = if is_leader || elsewhere { leader_of(&metrics) } else { None };
+        Leadership { term: metrics.current_term, leader, is_leader }
+    }
+}
+
+/// Whether this replica was elected and knows of no later election.
+pub(crate) fn leads(metrics: &RaftMetrics<Types>) -> bool {
+    metrics.state.is_leader() && metrics.current_leader == Some(metrics.id)
+}
+
+/// Whether an entry of the current term is applied: then all before it is.
+fn caught_up(metrics: &RaftMetrics<Types>) -> bool {
+    metrics.last_applied.is_some_and(|at| at.leader_id.term == metrics.current_term)
+}
+
+fn leader_of(metrics: &RaftMetrics<Types>) -> Option<Member> {
+    let id = metrics.current_leader?;
+    let place = metrics.membership_config.membership().get_node(&id)?;
+    Some(place.member(id))
+}
+
+fn failed(fatal: &Fatal<Types>) -> NotApplied {
+    NotApplied::Failed(StoreError::Fatal(fatal.to_string()))
+}
+
+fn died() -> NotApplied {
+    NotApplied::Failed(StoreError::Fatal(STOPPED.to_owned()))
+}

@@ -1,0 +1,169 @@
+//! The log's writer: a thread of its own, because writing blocks, that turns all that waits into one batch.
+
+use std::io;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::{Arc, Weak};
+
+use openraft::storage::IOFlushed;
+use prost::Message;
+use tokio::sync::oneshot;
+
+use super::{COMMITTED, Change, Shared, place};
+use crate::backend::{LogBackend, Write};
+use crate::raft::wire::{EntryRecord, Position};
+use crate::raft::{Entry, Types};
+
+/// Jobs in one batch: bounds how long the first of them waits for the fsync.
+const BATCH_JOBS: usize = 1024;
+
+/// Work for the writer, done in order.
+pub(super) enum Job {
+    Append(Vec<Entry>, IOFlushed<Types>),
+    Change(Vec<Change>, oneshot::Sender<io::Result<()>>),
+    Stop(oneshot::Sender<()>),
+}
+
+/// Whom to tell when a batch is on disk.
+enum Waiting {
+    Append(IOFlushed<Types>),
+    Change(oneshot::Sender<io::Result<()>>),
+}
+
+impl Waiting {
+    fn tell(self, result: io::Result<()>) {
+        match self {
+            Waiting::Append(callback) => callback.io_completed(result),
+            // The caller may have gone away.
+            Waiting::Change(done) => drop(done.send(result)),
+        }
+    }
+}
+
+pub(super) struct Writer {
+    shared: Weak<Shared>,
+    backend: Arc<dyn LogBackend>,
+    // After one failed write the state of the disk is unknown: nothing is written or acknowledged any more.
+    failed: Option<(io::ErrorKind, String)>,
+}
+
+#[derive(Default)]
+struct Batch {
+    writes: Vec<Write>,
+    waiting: Vec<Waiting>,
+    last: Option<u64>,
+    stop: Option<oneshot::Sender<()>>,
+}
+
+impl Writer {
+    pub(super) fn start(
+        shared: Weak<Shared>,
+        backend: Arc<dyn LogBackend>,
+        queue: Receiver<Job>,
+    ) -> io::Result<()> {
+        let writer = Self { shared, backend, failed: None };
+        std::thread::Builder::new().name("raft-log".into()).spawn(move || writer.run(&queue))?;
+        Ok(())
+    }
+
+    fn run(mut self, queue: &Receiver<Job>) {
+        // The queue ends when the last copy of the log is dropped.
+        while let Ok(first) = queue.recv() {
+            let mut batch = Batch::default();
+            let mut sealed = self.add(&mut batch, first);
+            while sealed.is_ok() && batch.stop.is_none() && batch.waiting.len() < BATCH_JOBS {
+                match queue.try_recv() {
+                    Ok(job) => sealed = self.add(&mut batch, job),
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+                }
+            }
+            let stop = batch.stop.take();
+            self.finish(batch, sealed);
+            if let Some(done) = stop {
+                drop(self);
+                // Nobody has to wait for it.
+                let _ = done.send(());
+                return;
+            }
+        }
+    }
+
+    fn add(&self, batch: &mut Batch, job: Job) -> io::Result<()> {
+        let shared = self.shared.upgrade();
+        match job {
+            Job::Stop(done) => batch.stop = Some(done),
+            Job::Append(entries, callback) => {
+                batch.waiting.push(Waiting::Append(callback));
+                let Some(shared) = shared else { return Err(super::stopped()) };
+                for entry in &entries {
+                    let index = entry.log_id.index;
+                    let plain = EntryRecord::from(entry).encode_to_vec();
+                    let record = shared.sealer.seal(&place(index), &plain)?;
+                    batch.writes.push(Write::Put { index, record });
+                    batch.last = Some(index);
+                }
+            }
+            Job::Change(changes, done) => {
+                batch.waiting.push(Waiting::Change(done));
+                let Some(shared) = shared else { return Err(super::stopped()) };
+                for change in changes {
+                    batch.writes.push(change.seal(&shared.sealer)?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, mut batch: Batch, sealed: io::Result<()>) {
+        let result = match &self.failed {
+            Some((kind, text)) => Err(io::Error::new(*kind, text.clone())),
+            None => sealed.and_then(|()| self.add_committed(&mut batch)).and_then(|()| match batch
+                .writes
+                .is_empty()
+            {
+                true => Ok(()),
+                false => self.backend.commit(batch.writes),
+            }),
+        };
+        match &result {
+            Ok(()) => self.mark_durable(batch.last),
+            Err(error) => self.fail(error),
+        }
+        for waiting in batch.waiting {
+            let result = result.as_ref().map(|()| ());
+            waiting.tell(result.map_err(|e| io::Error::new(e.kind(), e.to_string())));
+        }
+    }
+
+    fn add_committed(&self, batch: &mut Batch) -> io::Result<()> {
+        let Some(shared) = self.shared.upgrade() else { return Ok(()) };
+        let committed = {
+            let mut tail = shared.tail();
+            std::mem::take(&mut tail.committed_is_news).then_some(tail.committed).flatten()
+        };
+        if let Some(committed) = committed {
+            let plain = Position::from(&committed).encode_to_vec();
+            batch.writes.push(Change::Set { name: COMMITTED, plain }.seal(&shared.sealer)?);
+        }
+        Ok(())
+    }
+
+    fn mark_durable(&self, last: Option<u64>) {
+        if let (Some(last), Some(shared)) = (last, self.shared.upgrade()) {
+            let mut tail = shared.tail();
+            tail.durable = last + 1;
+            tail.evict();
+        }
+    }
+
+    fn fail(&mut self, error: &io::Error) {
+        if self.failed.is_some() {
+            return;
+        }
+        self.failed = Some((error.kind(), error.to_string()));
+        if let Some(shared) = self.shared.upgrade() {
+            shared.fatal.send_if_modified(|fatal| {
+                fatal.is_none() && fatal.replace(error.to_string()).is_none()
+            });
+        }
+    }
+}

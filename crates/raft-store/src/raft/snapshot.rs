@@ -1,0 +1,246 @@
+//! Snapshots: the tables as a stream of chunks, and the one file that holds the newest.
+//!
+//! File: magic (8) · random id (16) · frames of length (4) and sealed record: what it covers, the chunks, an end. It
+//! becomes visible whole, by a rename, or not at all.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aws_lc_rs::rand;
+use prost::Message;
+
+use super::SnapshotMeta;
+use super::wire::{Cover, Item, Request, SnapshotEnd, Undecodable};
+use crate::record;
+use crate::seal::{Damage, Sealer};
+use crate::state::State;
+use swarm_api::Kind;
+
+/// Largest chunk of a snapshot, bytes.
+pub const CHUNK_BYTES: usize = 1 << 20;
+
+const MAGIC: &[u8; 8] = b"swsnap\x001";
+const FILE: &str = "snapshot";
+const PARTIAL: &str = "snapshot.partial";
+/// A frame holds a chunk or what the snapshot covers, and some bytes around it.
+const FRAME_LIMIT: u32 = 4 << 20;
+
+const KINDS: [Kind; 7] = [
+    Kind::Node,
+    Kind::Service,
+    Kind::Task,
+    Kind::Network,
+    Kind::Secret,
+    Kind::Config,
+    Kind::Cluster,
+];
+
+/// How many things the snapshot of a state holds.
+pub(crate) fn count(state: &State) -> u64 {
+    let objects: usize = KINDS.iter().map(|kind| state.table(*kind).len()).sum();
+    (objects + state.requests().count()) as u64
+}
+
+fn items(state: &State) -> impl Iterator<Item = Item> {
+    let objects = KINDS.into_iter().flat_map(|kind| state.table(kind).iter());
+    let objects = objects.map(|o| Item { object: Some((**o).clone()), request: None });
+    let requests = state.requests().map(|(id, version)| Item {
+        object: None,
+        request: Some(Request { id: id.to_owned(), version }),
+    });
+    objects.chain(requests)
+}
+
+/// The state cut into chunks of exactly [`CHUNK_BYTES`], but the last.
+pub(crate) fn chunks(state: &State) -> impl Iterator<Item = Vec<u8>> {
+    let mut items = items(state);
+    let mut pending = Vec::new();
+    std::iter::from_fn(move || {
+        while pending.len() < CHUNK_BYTES {
+            let Some(item) = items.next() else { break };
+            pending.extend_from_slice(&item.encode_length_delimited_to_vec());
+        }
+        if pending.is_empty() {
+            return None;
+        }
+        let rest = pending.split_off(pending.len().min(CHUNK_BYTES));
+        Some(std::mem::replace(&mut pending, rest))
+    })
+}
+
+/// Puts chunks together to a state again.
+#[derive(Default)]
+pub(crate) struct Assembly {
+    state: State,
+    pending: Vec<u8>,
+    items: u64,
+}
+
+impl Assembly {
+    pub(crate) fn add(&mut self, chunk: &[u8]) -> Result<(), Undecodable> {
+        self.pending.extend_from_slice(chunk);
+        let mut rest = &self.pending[..];
+        loop {
+            let mut body = rest;
+            // A length that is cut off by the end of the chunk comes complete with the next one.
+            let Ok(length) = prost::decode_length_delimiter(&mut body) else { break };
+            let Some(encoded) = body.get(..length) else { break };
+            let item = Item::decode(encoded).map_err(|_| Undecodable("snapshot"))?;
+            insert(&mut self.state, item)?;
+            self.items += 1;
+            rest = &body[length..];
+        }
+        self.pending = rest.to_vec();
+        Ok(())
+    }
+
+    pub(crate) fn finish(mut self, version: u64, end: SnapshotEnd) -> Result<State, Undecodable> {
+        if !self.pending.is_empty() || self.items != end.items {
+            return Err(Undecodable("snapshot"));
+        }
+        self.state.version = version;
+        Ok(self.state)
+    }
+}
+
+fn insert(state: &mut State, item: Item) -> Result<(), Undecodable> {
+    match item {
+        Item { object: Some(object), .. } if record::kind(&object) != Kind::Unknown => {
+            state.put(Arc::new(object));
+        }
+        Item { request: Some(request), object: None } => {
+            state.remember(&request.id, request.version);
+        }
+        Item { .. } => return Err(Undecodable("snapshot")),
+    }
+    Ok(())
+}
+
+/// The file of the newest snapshot.
+#[derive(Clone)]
+pub(crate) struct SnapshotFile {
+    dir: PathBuf,
+    sealer: Arc<Sealer>,
+}
+
+impl SnapshotFile {
+    pub(crate) fn new(dir: &Path, sealer: Arc<Sealer>) -> Self {
+        Self { dir: dir.to_owned(), sealer }
+    }
+
+    /// Replaces the snapshot. Blocking; on disk when it returns.
+    pub(crate) fn write(&self, meta: &SnapshotMeta, state: &State) -> io::Result<()> {
+        let (path, partial) = (self.dir.join(FILE), self.dir.join(PARTIAL));
+        self.write_to(&partial, meta, state).map_err(|e| at(&partial, e))?;
+        std::fs::rename(&partial, &path).map_err(|e| at(&path, e))?;
+        File::open(&self.dir)?.sync_all()
+    }
+
+    fn write_to(&self, path: &Path, meta: &SnapshotMeta, state: &State) -> io::Result<()> {
+        let mut id = [0; 16];
+        rand::fill(&mut id).map_err(|_| io::Error::other("no randomness from the system"))?;
+        let mut file = BufWriter::new(File::create(path)?);
+        file.write_all(MAGIC)?;
+        file.write_all(&id)?;
+        let mut number = 0;
+        let mut frame = |kind: u8, plain: &[u8]| {
+            let record = self.sealer.seal(&place(&id, number, kind), plain)?;
+            number += 1;
+            let length = u32::try_from(record.len()).map_err(io::Error::other)?;
+            file.write_all(&length.to_be_bytes())?;
+            file.write_all(&record)
+        };
+        frame(b'c', &Cover::new(meta, state.version).encode_to_vec())?;
+        for chunk in chunks(state) {
+            frame(b'd', &chunk)?;
+        }
+        frame(b'e', &SnapshotEnd { items: count(state) }.encode_to_vec())?;
+        file.into_inner().map_err(|e| e.into_error())?.sync_all()
+    }
+
+    /// The snapshot, checked; `None` if there is none yet. Blocking.
+    pub(crate) fn read(&self) -> io::Result<Option<(SnapshotMeta, State)>> {
+        let path = self.dir.join(FILE);
+        match File::open(&path) {
+            Ok(file) => self.read_from(BufReader::new(file)).map(Some).map_err(|e| at(&path, e)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(at(&path, error)),
+        }
+    }
+
+    fn read_from(&self, mut file: impl Read) -> io::Result<(SnapshotMeta, State)> {
+        let mut magic = [0; 8];
+        let mut id = [0; 16];
+        file.read_exact(&mut magic).map_err(cut)?;
+        file.read_exact(&mut id).map_err(cut)?;
+        if magic != *MAGIC {
+            return Err(damaged(Damage::Content));
+        }
+        let mut number = 0;
+        let mut frame = || {
+            let record = read_frame(&mut file)?;
+            let opened = ['c', 'd', 'e'].into_iter().find_map(|kind| {
+                let plain = self.sealer.open(&place(&id, number, kind as u8), &record);
+                plain.ok().map(|plain| (kind, plain))
+            });
+            number += 1;
+            opened.ok_or_else(|| damaged(Damage::Checksum))
+        };
+        let (first, cover) = frame()?;
+        if first != 'c' {
+            return Err(damaged(Damage::Content));
+        }
+        let cover = Cover::decode(&*cover).map_err(|_| damaged(Damage::Content))?;
+        let version = cover.version;
+        let meta = cover.meta().map_err(|_| damaged(Damage::Content))?;
+        let mut assembly = Assembly::default();
+        loop {
+            match frame()? {
+                ('d', chunk) => assembly.add(&chunk).map_err(|_| damaged(Damage::Content))?,
+                ('e', end) => {
+                    let end = SnapshotEnd::decode(&*end).map_err(|_| damaged(Damage::Content))?;
+                    let state = assembly.finish(version, end);
+                    return Ok((meta, state.map_err(|_| damaged(Damage::Content))?));
+                }
+                _ => return Err(damaged(Damage::Content)),
+            }
+        }
+    }
+}
+
+fn read_frame(file: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut length = [0; 4];
+    file.read_exact(&mut length).map_err(cut)?;
+    let length = u32::from_be_bytes(length);
+    if length > FRAME_LIMIT {
+        return Err(damaged(Damage::Content));
+    }
+    let mut record = vec![0; length as usize];
+    file.read_exact(&mut record).map_err(cut)?;
+    Ok(record)
+}
+
+fn place(id: &[u8; 16], number: u64, kind: u8) -> [u8; 25] {
+    let mut context = [0; 25];
+    context[..16].copy_from_slice(id);
+    context[16..24].copy_from_slice(&number.to_be_bytes());
+    context[24] = kind;
+    context
+}
+
+fn damaged(damage: Damage) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("the snapshot is damaged: {damage}"))
+}
+
+fn cut(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => damaged(Damage::Short),
+        _ => error,
+    }
+}
+
+fn at(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}

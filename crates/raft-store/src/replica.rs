@@ -1,0 +1,319 @@
+//! One member of the Raft group: opens what is on disk, answers the other members, and changes the group.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use openraft::{Config, SnapshotPolicy};
+use tokio::sync::{Mutex, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use zeroize::Zeroize;
+
+use crate::backend::{self, Backend};
+use crate::consensus::Consensus;
+use crate::raft::log::Log;
+use crate::raft::machine::Machine;
+use crate::raft::network::Peers;
+use crate::raft::snapshot::SnapshotFile;
+use crate::raft::wire::Identity;
+use crate::raft::{Place, Raft};
+use crate::seal::Sealer;
+use crate::subscription::Publisher;
+use crate::{Leadership, Member, MemberState, Store, StoreError, Transport};
+
+mod answer;
+mod follow;
+
+/// How a replica is set up. Times must be ordered: `heartbeat` < `election.0` < `election.1`.
+#[derive(Clone)]
+pub struct ReplicaConfig {
+    /// Folder of its own, made if missing; holds the log and the snapshot.
+    pub dir: PathBuf,
+    /// Id of the node it runs on.
+    pub node_id: String,
+    /// `host:port` where the other managers reach it.
+    pub addr: String,
+    /// Seals all that lies in `dir`; kept by the caller in a file that only root can read.
+    pub data_key: [u8; 32],
+    /// Time between a leader's heartbeats.
+    pub heartbeat: Duration,
+    /// A follower that hears nothing for a random time in this range calls an election.
+    pub election: (Duration, Duration),
+    /// Entries after which a snapshot is made.
+    pub snapshot_every: u64,
+    /// Entries kept in the log behind a snapshot, for followers that lag a little.
+    pub keep: u64,
+    /// How long a write or a linearizable read waits for a majority.
+    pub patience: Duration,
+    /// The database of the log.
+    pub backend: Backend,
+}
+
+impl ReplicaConfig {
+    /// The defaults of DESIGN: heartbeat 150 ms, election 1–2 s, a snapshot every 10,000 entries, 500 kept.
+    pub fn new(
+        dir: impl Into<PathBuf>,
+        node_id: impl Into<String>,
+        addr: impl Into<String>,
+        data_key: [u8; 32],
+    ) -> Self {
+        Self {
+            dir: dir.into(),
+            node_id: node_id.into(),
+            addr: addr.into(),
+            data_key,
+            heartbeat: Duration::from_millis(150),
+            election: (Duration::from_secs(1), Duration::from_secs(2)),
+            snapshot_every: 10_000,
+            keep: 500,
+            patience: Duration::from_secs(10),
+            backend: Backend::default(),
+        }
+    }
+
+    fn raft(&self) -> Result<Config, StoreError> {
+        let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+        let config = Config {
+            cluster_name: "swarm".into(),
+            heartbeat_interval: millis(self.heartbeat),
+            election_timeout_min: millis(self.election.0),
+            election_timeout_max: millis(self.election.1),
+            snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshot_every),
+            max_in_snapshot_log_to_keep: self.keep,
+            // A follower this far behind gets a snapshot instead of entries.
+            replication_lag_threshold: self.snapshot_every.saturating_mul(2),
+            install_snapshot_timeout: SNAPSHOT_TIMEOUT_MS,
+            enable_pre_vote: Some(true),
+            // What was committed last may not be on disk as such: a restarted leader is elected anew.
+            enable_leader_restore: Some(false),
+            ..Config::default()
+        };
+        config.validate().map_err(|e| StoreError::Refused(format!("raft settings: {e}")))
+    }
+}
+
+/// Sending and installing a snapshot: 100 MB over a slow link.
+const SNAPSHOT_TIMEOUT_MS: u64 = 120_000;
+
+/// A member of the group. Copies share it. Call [`Replica::shutdown`] before the last one goes.
+#[derive(Clone)]
+pub struct Replica(Arc<Inner>);
+
+struct Inner {
+    config: ReplicaConfig,
+    transport: Arc<dyn Transport>,
+    log: Log,
+    // Taken when the core starts.
+    machine: std::sync::Mutex<Option<Machine>>,
+    // Settled once this replica has a Raft id: at once, if it has one on disk.
+    consensus: Arc<OnceLock<Arc<Consensus>>>,
+    store: Store,
+    leadership: watch::Sender<Leadership>,
+    fatal: watch::Sender<Option<String>>,
+    // Membership changes, and the start, take turns.
+    changing: Mutex<()>,
+    cancel: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Replica {
+    /// Opens the folder and goes on where it left off: log, vote, snapshot. Damage fails with [`StoreError::Fatal`],
+    /// which names the file.
+    pub async fn open(
+        mut config: ReplicaConfig,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Replica, StoreError> {
+        let fatal = watch::Sender::new(None);
+        let publisher = Publisher::new();
+        let opening = open_files(config.clone(), fatal.clone(), Arc::clone(&publisher));
+        let opened = opening.await.map_err(|e| StoreError::Fatal(e.to_string()))?;
+        config.data_key.zeroize();
+        let consensus = Arc::default();
+        let replica = Replica(Arc::new(Inner {
+            store: Store::replicated(publisher, Arc::clone(&consensus)),
+            config,
+            transport,
+            log: opened.log,
+            machine: std::sync::Mutex::new(Some(opened.machine)),
+            consensus,
+            leadership: watch::Sender::new(Leadership::default()),
+            fatal,
+            changing: Mutex::new(()),
+            cancel: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        }));
+        if let Some(identity) = opened.identity {
+            replica.resume(identity).await?;
+        }
+        Ok(replica)
+    }
+
+    async fn resume(&self, identity: Identity) -> Result<(), StoreError> {
+        let (ours, theirs) = (&self.0.config.node_id, &identity.node_id);
+        if ours != theirs {
+            let dir = self.0.config.dir.display();
+            let text = format!("{dir} belongs to node {theirs}, but this is node {ours}");
+            return Err(StoreError::Fatal(text));
+        }
+        self.start(identity.raft_id).await?;
+        let Some(consensus) = self.0.consensus.get() else { return Ok(()) };
+        // Alone, there is nobody to wait for.
+        if consensus.metrics().membership_config.voter_ids().eq([identity.raft_id]) {
+            let elected = consensus.raft.trigger().elect(false).await;
+            elected.map_err(|e| StoreError::Fatal(e.to_string()))?;
+        }
+        Ok(())
+    }
+
+    async fn start(&self, raft_id: u64) -> Result<(), StoreError> {
+        let inner = &self.0;
+        let machine = inner.machine.lock().unwrap_or_else(|e| e.into_inner()).take();
+        let Some(machine) = machine else {
+            return Err(StoreError::Refused("this manager is already in a cluster".to_owned()));
+        };
+        let peers = Peers(Arc::clone(&inner.transport));
+        let config = Arc::new(inner.config.raft()?);
+        let raft = Raft::new(raft_id, config, peers, inner.log.clone(), machine).await;
+        let raft = raft.map_err(|e| StoreError::Fatal(e.to_string()))?;
+        let consensus = Arc::new(Consensus {
+            raft,
+            raft_id,
+            lease: inner.config.election.1,
+            patience: inner.config.patience,
+        });
+        // Whoever took the machine is the only one to come here.
+        let _ = inner.consensus.set(Arc::clone(&consensus));
+        self.follow(consensus);
+        Ok(())
+    }
+
+    /// Whether it has a Raft id: whether it was ever bootstrapped or prepared for joining.
+    pub fn is_initialised(&self) -> bool {
+        self.0.consensus.get().is_some()
+    }
+
+    /// Its Raft id.
+    pub fn raft_id(&self) -> Option<u64> {
+        self.0.consensus.get().map(|c| c.raft_id)
+    }
+
+    /// Makes this replica the first and only member of a new group; returns once it leads.
+    pub async fn bootstrap(&self, raft_id: u64) -> Result<(), StoreError> {
+        self.prepare(raft_id).await?;
+        let consensus = self.consensus()?;
+        let inner = &self.0;
+        let place =
+            Place { node_id: inner.config.node_id.clone(), addr: inner.config.addr.clone() };
+        let members = std::collections::BTreeMap::from([(raft_id, place)]);
+        let started = consensus.raft.initialize(members).await;
+        started.map_err(|e| StoreError::Refused(format!("cannot start a new cluster: {e}")))?;
+        consensus.leading_soon().await
+    }
+
+    /// Takes the Raft id that the leader gave this replica. It then waits to be contacted: the leader's
+    /// [`Replica::add_member`] completes only after this.
+    pub async fn prepare(&self, raft_id: u64) -> Result<(), StoreError> {
+        let _turn = self.0.changing.lock().await;
+        if self.is_initialised() {
+            return Err(StoreError::Refused("this manager is already in a cluster".to_owned()));
+        }
+        if raft_id == 0 {
+            return Err(StoreError::Refused("a raft id cannot be 0".to_owned()));
+        }
+        let identity = Identity { raft_id, node_id: self.0.config.node_id.clone() };
+        let written = self.0.log.set_identity(&identity).await;
+        written.map_err(|e| StoreError::Fatal(e.to_string()))?;
+        self.start(raft_id).await
+    }
+
+    /// The replicated store.
+    pub fn store(&self) -> Store {
+        self.0.store.clone()
+    }
+
+    /// Who leads; changes as this replica learns of it.
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.0.leadership.subscribe()
+    }
+
+    /// After it, [`Store::view`] holds all that was acknowledged before it was called. Leader only.
+    pub async fn read_barrier(&self) -> Result<(), StoreError> {
+        self.consensus()?.read_barrier().await
+    }
+
+    /// Adds a member: learner, then, once it has caught up (at most two minutes), voter. Also gives a known member its new
+    /// address. Leader only.
+    pub async fn add_member(&self, member: Member) -> Result<(), StoreError> {
+        let _turn = self.0.changing.lock().await;
+        self.consensus()?.add_member(&member).await
+    }
+
+    /// Removes the member on this node; refused if that would lose the quorum. A leader that is to remove itself hands
+    /// over and answers [`StoreError::NotLeader`] with its successor: ask that one. Leader only.
+    pub async fn remove_member(&self, node_id: &str) -> Result<(), StoreError> {
+        let _turn = self.0.changing.lock().await;
+        self.consensus()?.remove_member(node_id).await
+    }
+
+    /// Hands leadership to another member that answers. Leader only.
+    pub async fn transfer_leadership(&self) -> Result<(), StoreError> {
+        self.consensus()?.transfer_leadership().await.map(|_| ())
+    }
+
+    /// All members, ordered by Raft id; none before this replica is in a group.
+    pub fn members(&self) -> Vec<MemberState> {
+        self.0.consensus.get().map(|c| c.members()).unwrap_or_default()
+    }
+
+    /// Becomes `Some` when this replica cannot go on (storage failed or is damaged, or the core died): the node must stop.
+    pub fn fatal(&self) -> watch::Receiver<Option<String>> {
+        self.0.fatal.subscribe()
+    }
+
+    /// Stops, writes what waits and closes the files. The store keeps its last view.
+    pub async fn shutdown(&self) {
+        self.0.cancel.cancel();
+        if let Some(consensus) = self.0.consensus.get() {
+            // An error says that the core panicked; there is nothing left to stop then.
+            if let Err(error) = consensus.raft.shutdown().await {
+                tracing::error!(%error, "the raft core did not stop cleanly");
+            }
+        }
+        self.0.log.close().await;
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    fn consensus(&self) -> Result<&Arc<Consensus>, StoreError> {
+        self.0.consensus.get().ok_or(StoreError::NotLeader { leader: None })
+    }
+}
+
+struct Opened {
+    log: Log,
+    machine: Machine,
+    identity: Option<Identity>,
+}
+
+async fn open_files(
+    mut config: ReplicaConfig,
+    fatal: watch::Sender<Option<String>>,
+    publisher: Arc<Publisher>,
+) -> std::io::Result<Opened> {
+    let open = move || {
+        let dir = &config.dir;
+        let at = |e: std::io::Error| std::io::Error::other(format!("{}: {e}", dir.display()));
+        std::fs::create_dir_all(dir).map_err(at)?;
+        let sealer = Arc::new(Sealer::new(&config.data_key)?);
+        config.data_key.zeroize();
+        let log = Log::open(backend::open(config.backend, dir)?, Arc::clone(&sealer), fatal)?;
+        let machine = Machine::open(SnapshotFile::new(dir, sealer), publisher)?;
+        let identity = log.identity()?;
+        Ok(Opened { log, machine, identity })
+    };
+    tokio::task::spawn_blocking(open).await.map_err(std::io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests;

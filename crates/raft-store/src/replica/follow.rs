@@ -1,0 +1,47 @@
+//! Follows the core's metrics: who leads, and whether the core still lives.
+
+use std::sync::Arc;
+
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::Fatal;
+
+use super::Replica;
+use crate::consensus::{Consensus, STOPPED};
+
+impl Replica {
+    /// Starts following `consensus`, until shutdown.
+    pub(super) fn follow(&self, consensus: Arc<Consensus>) {
+        let (leadership, fatal) = (self.0.leadership.clone(), self.0.fatal.clone());
+        let cancel = self.0.cancel.clone();
+        // Time alone ends a leadership that no majority confirms.
+        let mut clock = tokio::time::interval(self.0.config.heartbeat);
+        clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.0.tasks.spawn(async move {
+            let mut metrics = consensus.raft.metrics();
+            loop {
+                let alive = tokio::select! {
+                    () = cancel.cancelled() => return,
+                    changed = metrics.changed() => changed.is_ok(),
+                    _ = clock.tick() => true,
+                };
+                let now = consensus.leadership();
+                leadership.send_if_modified(|was| {
+                    let differs = *was != now;
+                    was.clone_from(&now);
+                    differs
+                });
+                let state = metrics.borrow_watched().running_state.clone();
+                let text = match state {
+                    Ok(()) if alive => continue,
+                    Ok(()) | Err(Fatal::Stopped) => STOPPED.to_owned(),
+                    Err(error) => error.to_string(),
+                };
+                // Its end is what shutdown asked for.
+                if !cancel.is_cancelled() {
+                    fatal.send_if_modified(|was| was.is_none() && was.replace(text).is_none());
+                }
+                return;
+            }
+        });
+    }
+}
