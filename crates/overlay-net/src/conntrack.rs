@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use crate::error::{Context, Result};
 use crate::netns::NetNs;
-use crate::nfnetlink::{Answer, Buffer, FLAG_ACK, FLAG_DUMP, Socket, attributes, blocking};
+use crate::wire::{Buffer, FLAG_ACK, FLAG_DUMP, Socket, attributes, blocking, netfilter};
 
 const SUBSYSTEM: u16 = 1 << 8;
 const GET: u16 = SUBSYSTEM | 1;
@@ -47,7 +47,7 @@ pub(crate) async fn cut(
     ns: &NetNs,
     wrong: impl Fn(&Flow) -> bool + Send + 'static,
 ) -> Result<usize> {
-    let socket = Socket::open(ns).await?;
+    let socket = Socket::netfilter(ns).await?;
     blocking(move || cut_on(&socket, wrong).context(|| "delete tracked flows".to_owned())).await?
 }
 
@@ -56,7 +56,7 @@ fn cut_on(socket: &Socket, wrong: impl Fn(&Flow) -> bool) -> std::io::Result<usi
     request.message(GET, FLAG_DUMP, 1, (FAMILY_IPV4, 0), |_| {});
     let mut flows = Vec::new();
     socket.send(&request)?;
-    socket.receive(1, |answer| flows.extend(read(&answer).filter(|flow| wrong(flow))))?;
+    socket.receive(1, |body| flows.extend(read(netfilter(body)).filter(|flow| wrong(flow))))?;
     let mut deleted = 0;
     for flow in &flows {
         let mut request = Buffer::default();
@@ -73,9 +73,9 @@ fn cut_on(socket: &Socket, wrong: impl Fn(&Flow) -> bool) -> std::io::Result<usi
     Ok(deleted)
 }
 
-fn read(answer: &Answer) -> Option<Flow> {
+fn read(bytes: &[u8]) -> Option<Flow> {
     let (mut original, mut reply, mut key) = (None, None, Vec::new());
-    for (kind, value) in attributes(&answer.body) {
+    for (kind, value) in attributes(bytes) {
         match kind {
             TUPLE_ORIGINAL => {
                 original = tuple(value);

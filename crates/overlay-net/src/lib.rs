@@ -17,7 +17,6 @@ pub mod link;
 mod naming;
 pub mod netns;
 mod network;
-mod nfnetlink;
 mod nft;
 mod node;
 mod plug;
@@ -28,6 +27,7 @@ mod table;
 #[cfg(test)]
 mod testbed;
 mod uplink;
+mod wire;
 
 pub use error::NetError;
 pub use node::{NetConfig, NodeNet, VXLAN_PORT};

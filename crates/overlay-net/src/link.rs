@@ -15,7 +15,9 @@ use netlink_packet_route::address::{AddressAttribute, AddressFlags};
 use netlink_packet_route::link::{
     InfoData, InfoVeth, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
-use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVxlan};
+use rtnetlink::{
+    AddressMessageBuilder, Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVxlan,
+};
 
 pub(crate) use self::neighbour::Neighbour;
 pub(crate) use self::route::Route;
@@ -203,6 +205,17 @@ impl Links {
             request.message_mut().attributes.push(flags);
         }
         request.execute().await.context(|| format!("add address {address}/{prefix}"))
+    }
+
+    /// Takes an address off a link; absent is fine.
+    pub(crate) async fn delete_address(&self, link: u32, address: Ipv4Addr) -> Result<()> {
+        let message =
+            AddressMessageBuilder::<Ipv4Addr>::new().index(link).address(address, 32).build();
+        let deleted = self.handle.address().del(message).execute().await;
+        match deleted.context(|| format!("delete address {address}")) {
+            Err(error) if error.absent() => Ok(()),
+            other => other,
+        }
     }
 
     /// IPv4 addresses of the namespace as (link index, address).

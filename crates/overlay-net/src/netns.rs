@@ -45,6 +45,15 @@ impl NetNs {
         on_thread(move || pin_new(&at)).await?
     }
 
+    /// Pins this namespace at `path`, once more when the pin was removed.
+    pub fn pin(&self, path: &Path) -> Result<()> {
+        if is_pinned(path) {
+            return Ok(());
+        }
+        let open = format!("/proc/self/fd/{}", self.raw_fd());
+        bind(Path::new(&open), path)
+    }
+
     /// Runs `f` on a new thread inside the namespace and waits for it without blocking the
     /// runtime. Sockets made by `f` stay in the namespace wherever they are used later.
     pub async fn run<T, F>(&self, f: F) -> Result<T>
@@ -102,14 +111,18 @@ pub fn delete(path: &Path) -> Result<()> {
 }
 
 fn pin_new(path: &Path) -> Result<NetNs> {
+    unshare(CloneFlags::CLONE_NEWNET).context(|| "make a network namespace".to_owned())?;
+    bind(Path::new(OWN), path)?;
+    NetNs::open(path)
+}
+
+fn bind(namespace: &Path, path: &Path) -> Result<()> {
     let what = || format!("pin namespace {}", path.display());
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).context(what)?;
     }
     File::create(path).context(what)?;
-    unshare(CloneFlags::CLONE_NEWNET).context(|| "make a network namespace".to_owned())?;
-    mount(Some(OWN), path, None::<&str>, MsFlags::MS_BIND, None::<&str>).context(what)?;
-    NetNs::open(path)
+    mount(Some(namespace), path, None::<&str>, MsFlags::MS_BIND, None::<&str>).context(what)
 }
 
 async fn on_thread<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Result<T> {

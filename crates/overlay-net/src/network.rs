@@ -3,7 +3,7 @@
 
 mod plan;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Duration;
@@ -68,15 +68,17 @@ impl Network {
         self.links.ns()
     }
 
-    /// Makes links, addresses, routes and neighbours as the table says. Returns the changes made.
+    /// Makes links, addresses, routes and neighbours as the table says, given the namespace's
+    /// containers and links. Returns the changes made.
     pub async fn apply(
         &mut self,
         host: &HostSide,
         table: &NetworkTable,
-        local: &LocalPorts,
+        (local, links): (&LocalPorts, &[Link]),
     ) -> Result<usize> {
-        let mut changes = self.trunks(host).await?;
-        let links = self.links.list().await?;
+        let mut changes = self.trunks(host, links).await?;
+        let relisted = if changes > 0 { Some(self.links.list().await?) } else { None };
+        let links = relisted.as_deref().unwrap_or(links);
         let index = |name: &str| links.iter().find(|l| l.name == name).map(|l| l.index);
         changes += self.addresses(index("lo")).await?;
         let found = Found {
@@ -124,9 +126,24 @@ impl Network {
         netns::delete(pin)
     }
 
+    /// Backends of the last table that are in this one neither backends nor containers.
+    fn abandoned(&self, table: &NetworkTable, found: &Found) -> Vec<Ipv4Addr> {
+        let backends = |table: &NetworkTable| -> BTreeSet<Ipv4Addr> {
+            table.services.iter().flat_map(|service| service.backends.iter().copied()).collect()
+        };
+        let Some(last) = &self.table else { return vec![] };
+        let (before, now) = (backends(last), backends(table));
+        let mut gone: Vec<_> = before.difference(&now).copied().collect();
+        gone.retain(|address| !found.ports.contains_key(address));
+        if !gone.is_empty() {
+            let alive: BTreeSet<_> = table.endpoints.iter().map(|e| e.address).collect();
+            gone.retain(|address| !alive.contains(address));
+        }
+        gone
+    }
+
     /// The links to the other nodes and to the host.
-    async fn trunks(&self, host: &HostSide) -> Result<usize> {
-        let links = self.links.list().await?;
+    async fn trunks(&self, host: &HostSide, links: &[Link]) -> Result<usize> {
         let mut changes = 0;
         for link in links.iter().filter(|l| l.vxlan.is_some() && !self.is_right(l, host)) {
             self.links.delete(&link.name).await?;
@@ -222,11 +239,18 @@ impl Network {
             let up0 = self.links.index(naming::UPLINK_INNER).await?;
             wanted.push((up0, uplink::network_end(self.record.slot)));
         }
-        for (link, address) in wanted {
-            if !present.contains(&(link, address)) {
-                self.links.add_address_at(link, IpAddr::V4(address), 32, true).await?;
+        for (link, address) in &wanted {
+            if !present.contains(&(*link, *address)) {
+                self.links.add_address_at(*link, IpAddr::V4(*address), 32, true).await?;
                 changes += 1;
             }
+        }
+        let stale = |have: &&(u32, Ipv4Addr)| {
+            have.0 == lo && !have.1.is_loopback() && !wanted.contains(have)
+        };
+        for (link, address) in present.iter().filter(stale) {
+            self.links.delete_address(*link, *address).await?;
+            changes += 1;
         }
         Ok(changes)
     }
@@ -241,12 +265,12 @@ impl Network {
             self.links.set_neighbour(*link, *entry).await?;
             changes += 1;
         }
-        let routes: BTreeMap<Ipv4Net, Route> = self.links.routes().await?.into_iter().collect();
+        let routes = self.links.routes().await?;
         for (to, route) in plan.routes.iter().filter(|(to, route)| routes.get(to) != Some(route)) {
             self.links.set_route(*to, *route).await?;
             changes += 1;
         }
-        let mut dead = Vec::new();
+        let mut dead = self.abandoned(table, found);
         for to in routes.keys().filter(|to| !plan.routes.contains_key(to)) {
             self.links.delete_route(*to).await?;
             dead.push(to.addr());

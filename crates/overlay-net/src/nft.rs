@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use crate::error::{Context, Result};
 use crate::netns::NetNs;
-use crate::nfnetlink::{Buffer, FLAG_ACK, FLAG_APPEND, FLAG_CREATE, Socket, attributes, blocking};
 use crate::table::Protocol;
+use crate::wire::{Buffer, FLAG_ACK, FLAG_APPEND, FLAG_CREATE, Socket, attributes, blocking};
 
 /// The one table, family `ip`, in every namespace this crate manages.
 pub(crate) const TABLE: &str = "swarmd";
@@ -263,7 +263,7 @@ pub(crate) struct Firewall {
 
 impl Firewall {
     pub async fn open(ns: &NetNs) -> Result<Self> {
-        Ok(Self { socket: Arc::new(Socket::open(ns).await?), generation: None })
+        Ok(Self { socket: Arc::new(Socket::netfilter(ns).await?), generation: None })
     }
 
     /// True when nobody changed any rule of the namespace since this last committed.
@@ -294,8 +294,7 @@ fn generation(socket: &Socket) -> io::Result<u32> {
     let mut request = Buffer::default();
     request.message(GET_GENERATION, FLAG_ACK, 1, (FAMILY_NONE, 0), |_| {});
     let answer = socket.ask(&request, 1)?;
-    let body = answer.map(|answer| answer.body).unwrap_or_default();
-    let id = attributes(&body).find(|(kind, _)| *kind == 1);
+    let id = attributes(&answer).find(|(kind, _)| *kind == 1);
     let id = id.and_then(|(_, value)| <[u8; 4]>::try_from(value).ok());
     id.map(u32::from_be_bytes).ok_or_else(|| io::Error::other("no generation in the answer"))
 }

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::conntrack::{self, Flow};
 use crate::error::{NetError, Result};
-use crate::link::Links;
+use crate::link::{Link, Links};
 use crate::naming;
 use crate::netns;
 use crate::network::{HostSide, LocalPorts, Network, rules};
@@ -91,11 +91,15 @@ impl NodeNet {
         let mut state = self.inner.state.lock().await;
         let opened = self.open_network(&mut state, &table).await?;
         let mtu = state.network(&table.id)?.record.mtu;
-        let repaired = self.repair_plugs(&state, &table.id).await?;
+        let mut links = state.network(&table.id)?.links.list().await?;
+        let repaired = self.repair_plugs(&state, &table.id, &links).await?;
+        if repaired > 0 {
+            links = state.network(&table.id)?.links.list().await?;
+        }
         let local = state.local_ports(&table.id);
-        let strays = state.stray_ports(&table.id).await?;
+        let strays = state.stray_ports(&table.id, &links);
         let network = state.network_mut(&table.id)?;
-        let changed = network.apply(&self.inner.host, &table, &local).await?;
+        let changed = network.apply(&self.inner.host, &table, (&local, &links)).await?;
         network.table = Some(table);
         let id = network.record.id.clone();
         for stray in &strays {
@@ -176,6 +180,7 @@ impl NodeNet {
         let overhead = if table.vni == 0 { 0 } else { VXLAN_OVERHEAD };
         let mtu = table.mtu.unwrap_or(self.inner.underlay_mtu - overhead);
         if let Some(network) = state.networks.get_mut(&table.id) {
+            network.ns().pin(&self.inner.records.network_pin(&table.id))?;
             let record = NetworkRecord::new(table, mtu, network.record.slot);
             if record != network.record {
                 self.inner.records.save_network(&record).await?;
@@ -268,12 +273,12 @@ impl State {
     }
 
     /// Container links in the network's namespace that belong to no sandbox, dying or not.
-    async fn stray_ports(&self, network: &str) -> Result<Vec<String>> {
+    fn stray_ports(&self, network: &str, links: &[Link]) -> Vec<String> {
         let ids = self.sandboxes.keys().chain(self.dying.keys());
         let known: BTreeSet<String> = ids.map(|id| naming::port(network, id)).collect();
-        let links = self.network(network)?.links.list().await?;
-        let strays = links.into_iter().map(|link| link.name);
-        Ok(strays.filter(|n| n.starts_with(naming::PORT_PREFIX) && !known.contains(n)).collect())
+        let names = links.iter().map(|link| &link.name);
+        let stray = |n: &&String| n.starts_with(naming::PORT_PREFIX) && !known.contains(*n);
+        names.filter(stray).cloned().collect()
     }
 
     /// Makes the rules of a network right, when its table is known.

@@ -70,9 +70,7 @@ async fn routes_and_neighbours_read_back_as_they_were_set() {
         links.set_route(to, route).await.unwrap();
         links.set_route(to, route).await.unwrap();
     }
-    let mut seen = links.routes().await.unwrap();
-    seen.sort();
-    assert_eq!(seen, routes);
+    assert_eq!(links.routes().await.unwrap(), routes.into_iter().collect());
     let address = Neighbour::Address { address: gateway, mac: [2, 2, 2, 2, 2, 2] };
     let node = "192.0.2.2".parse().unwrap();
     let forward = Neighbour::Forward { mac: [2, 2, 2, 2, 2, 2], node };

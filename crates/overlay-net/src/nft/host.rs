@@ -54,8 +54,8 @@ impl HostRules {
         batch.add_elements(ONE, &one.into_iter().map(element).collect::<Vec<_>>());
         for (name, hook) in [("before", BEFORE), ("local", LOCAL)] {
             batch.chain(name, Some(hook));
-            batch.rule(name, &Rule::new().to_local().key_target_port().redirect_map(ONE));
-            batch.rule(name, &Rule::new().to_local().key_port().redirect_map(ANY));
+            batch.rule(name, &Rule::new().for_this_machine().key_target_port().redirect_map(ONE));
+            batch.rule(name, &Rule::new().for_this_machine().key_port().redirect_map(ANY));
         }
         guard(&mut batch);
         leave(&mut batch);
@@ -66,23 +66,23 @@ impl HostRules {
 /// Containers reach neither the host's loopback nor each other's networks, published ports apart.
 fn guard(batch: &mut Batch) {
     batch.chain("guard", Some(RAW));
-    let loopback = Rule::new().from_links(UPLINK_PREFIX).target_in(uplink::LOOPBACK);
+    let loopback = Rule::new().entering_any(UPLINK_PREFIX).target_in(uplink::LOOPBACK);
     batch.rule("guard", &loopback.drop());
     batch.chain("through", Some(THROUGH));
-    let across = Rule::new().from_links(UPLINK_PREFIX).to_links(UPLINK_PREFIX);
+    let across = Rule::new().entering_any(UPLINK_PREFIX).leaving_any(UPLINK_PREFIX);
     batch.rule("through", &across.not_redirected().drop());
 }
 
 fn leave(batch: &mut Batch) {
     batch.chain("after", Some(AFTER));
     // The host's own connection to its loopback address, redirected to a container.
-    let own = Rule::new().source_in(uplink::LOOPBACK).to_links(UPLINK_PREFIX);
+    let own = Rule::new().source_in(uplink::LOOPBACK).leaving_any(UPLINK_PREFIX);
     batch.rule("after", &own.masquerade());
     // A container's connection to a published port: the answer must come back through here.
-    let across = Rule::new().from_links(UPLINK_PREFIX).to_links(UPLINK_PREFIX);
+    let across = Rule::new().entering_any(UPLINK_PREFIX).leaving_any(UPLINK_PREFIX);
     batch.rule("after", &across.masquerade());
     let out: Ipv4Net = uplink::RANGE;
-    batch.rule("after", &Rule::new().source_in(out).not_to_links(UPLINK_PREFIX).masquerade());
+    batch.rule("after", &Rule::new().source_in(out).not_leaving_any(UPLINK_PREFIX).masquerade());
 }
 
 fn element((key, to): (&PortKey, &(Ipv4Addr, u16))) -> Element {

@@ -91,14 +91,14 @@ impl Base {
     fn chains(&self, batch: &mut Batch) {
         batch.chain("before", Some(BEFORE));
         batch.chain("after", Some(AFTER));
-        let outside = || Rule::new().from_link(UPLINK_INNER);
+        let outside = || Rule::new().entering(UPLINK_INNER);
         if self.uplink.is_some() {
             batch.rule("before", &outside().key_port().verdict_map(INGRESS));
             batch.rule("before", &outside().key_port().redirect_map(HOST));
         }
         batch.rule("before", &Rule::new().key_target().verdict_map(VIPS));
         if let Some(uplink) = self.uplink {
-            batch.rule("after", &Rule::new().to_link(UPLINK_INNER).rewrite_source(uplink));
+            batch.rule("after", &Rule::new().leaving(UPLINK_INNER).rewrite_source(uplink));
             // A container answers to this node when its own route leads elsewhere.
             let foreign = if self.ingress { outside() } else { outside().source_in(self.subnet) };
             batch.rule("after", &foreign.rewrite_source(self.node_address));
@@ -136,7 +136,7 @@ impl Target {
     fn rules(&self, batch: &mut Batch, chain: &str) {
         match self.backends.as_slice() {
             [] => {
-                batch.rule(chain, &Rule::new().is_tcp().reset());
+                batch.rule(chain, &Rule::new().tcp().reset());
                 batch.rule(chain, &Rule::new().unreachable());
             }
             [one] => batch.rule(chain, &Rule::new().redirect(*one, self.port)),

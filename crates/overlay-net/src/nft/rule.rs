@@ -3,7 +3,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::nfnetlink::Buffer;
+use crate::wire::Buffer;
 
 /// Name pattern of an unnamed map; the kernel fills in the number.
 pub(super) const UNNAMED: &str = "__map%d";
@@ -49,27 +49,27 @@ impl Rule {
     }
 
     /// Came in by the link of exactly this name.
-    pub fn from_link(self, name: &str) -> Self {
+    pub fn entering(self, name: &str) -> Self {
         self.meta(META_IIFNAME, 0).compare(EQUAL, 0, &padded(name))
     }
 
     /// Came in by a link whose name starts so.
-    pub fn from_links(self, prefix: &str) -> Self {
+    pub fn entering_any(self, prefix: &str) -> Self {
         self.meta(META_IIFNAME, 0).compare(EQUAL, 0, prefix.as_bytes())
     }
 
     /// Goes out by the link of exactly this name.
-    pub fn to_link(self, name: &str) -> Self {
+    pub fn leaving(self, name: &str) -> Self {
         self.meta(META_OIFNAME, 0).compare(EQUAL, 0, &padded(name))
     }
 
     /// Goes out by a link whose name starts so.
-    pub fn to_links(self, prefix: &str) -> Self {
+    pub fn leaving_any(self, prefix: &str) -> Self {
         self.meta(META_OIFNAME, 0).compare(EQUAL, 0, prefix.as_bytes())
     }
 
     /// Goes out by a link whose name does not start so.
-    pub fn not_to_links(self, prefix: &str) -> Self {
+    pub fn not_leaving_any(self, prefix: &str) -> Self {
         self.meta(META_OIFNAME, 0).compare(NOT_EQUAL, 0, prefix.as_bytes())
     }
 
@@ -81,12 +81,12 @@ impl Rule {
         self.target(0).within(network)
     }
 
-    pub fn is_tcp(self) -> Self {
+    pub fn tcp(self) -> Self {
         self.meta(META_L4PROTO, 0).compare(EQUAL, 0, &[6])
     }
 
     /// Addressed to this machine.
-    pub fn to_local(self) -> Self {
+    pub fn for_this_machine(self) -> Self {
         self.expression("fib", |body| {
             body.number(1, FIRST);
             body.number(2, FIB_ADDRTYPE);

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::{Entry, NodeNet, State};
 use crate::conntrack;
 use crate::error::{Context, NetError, Result};
-use crate::link::Links;
+use crate::link::{Link, Links};
 use crate::naming;
 use crate::netns::{self, NetNs};
 use crate::plug::Plug;
@@ -185,19 +185,25 @@ impl NodeNet {
         Ok(())
     }
 
-    /// Puts back the links of ready sandboxes that somebody deleted; returns how many.
-    pub(super) async fn repair_plugs(&self, state: &State, network: &str) -> Result<usize> {
+    /// Puts back the containers' links that somebody deleted; returns how many.
+    pub(super) async fn repair_plugs(
+        &self,
+        state: &State,
+        network: &str,
+        links: &[Link],
+    ) -> Result<usize> {
         let outer = &state.network(network)?.links;
-        let present: BTreeSet<_> = outer.list().await?.into_iter().map(|link| link.name).collect();
+        let present: BTreeSet<_> = links.iter().map(|link| link.name.as_str()).collect();
         let mut repaired = 0;
-        for sandbox in state.sandboxes.values().filter(|sandbox| sandbox.ready) {
-            for plug in state.plugs(&sandbox.record.id)? {
-                if plug.network.id == network && !present.contains(&plug.near()) {
-                    let pin = self.inner.records.sandbox_pin(&sandbox.record.id);
-                    let inner = Links::open(&NetNs::open(&pin)?).await?;
-                    plug.insert(outer, &inner).await?;
-                    repaired += 1;
-                }
+        for record in state.sandboxes.values().map(|sandbox| &sandbox.record) {
+            let attached = record.attachments.iter().position(|a| a.network_id == network);
+            let Some(position) = attached else { continue };
+            let plug = state.plug(record, position)?;
+            if !present.contains(plug.near().as_str()) {
+                let pin = self.inner.records.sandbox_pin(&record.id);
+                let inner = Links::open(&NetNs::open(&pin)?).await?;
+                plug.insert(outer, &inner).await?;
+                repaired += 1;
             }
         }
         Ok(repaired)
@@ -239,9 +245,13 @@ impl NodeNet {
 
     async fn erase(&self, id: &str, places: Vec<(Links, Attachment)>) -> Result<()> {
         for (links, attachment) in places {
-            links.delete(&naming::port(&attachment.network_id, id)).await?;
-            let address = ipv4("address", attachment.address)?;
-            conntrack::cut(links.ns(), move |flow| flow.touches(address)).await?;
+            let (network, address) = (&attachment.network_id, attachment.address);
+            let taken_over = self.inner.state.lock().await.holder_of(network, address).is_some();
+            if !taken_over {
+                let address = ipv4("address", address)?;
+                conntrack::cut(links.ns(), move |flow| flow.touches(address)).await?;
+            }
+            links.delete(&naming::port(network, id)).await?;
         }
         netns::delete(&self.inner.records.sandbox_pin(id))?;
         self.inner.records.forget_sandbox(id).await
@@ -304,18 +314,18 @@ impl State {
     fn plugs(&self, id: &str) -> Result<Vec<Plug<'_>>> {
         let unknown = || NetError::UnknownSandbox(id.to_owned());
         let record = &self.sandboxes.get(id).ok_or_else(unknown)?.record;
-        let way_out = self.way_out(&record.attachments);
-        let mut plugs = Vec::new();
-        for (position, attachment) in record.attachments.iter().enumerate() {
-            plugs.push(Plug {
-                network: &self.network(&attachment.network_id)?.record,
-                sandbox: &record.id,
-                position,
-                address: ipv4("address", attachment.address)?,
-                default_route: way_out == Some(attachment),
-            });
-        }
-        Ok(plugs)
+        (0..record.attachments.len()).map(|position| self.plug(record, position)).collect()
+    }
+
+    fn plug<'a>(&'a self, record: &'a SandboxRecord, position: usize) -> Result<Plug<'a>> {
+        let attachment = &record.attachments[position];
+        Ok(Plug {
+            network: &self.network(&attachment.network_id)?.record,
+            sandbox: &record.id,
+            position,
+            address: ipv4("address", attachment.address)?,
+            default_route: self.way_out(&record.attachments) == Some(attachment),
+        })
     }
 
     /// Refuses a host port that another container or the routing mesh has.

@@ -77,6 +77,45 @@ async fn a_published_port_answers_on_every_node_from_everywhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_megabyte_passes_every_way_unharmed() {
+    let world = World::new(2).await;
+    let change = |table: &mut crate::NetworkTable| {
+        table.ingress = table.id == "net9";
+        let last = table.id.strip_prefix("net").unwrap().parse().unwrap();
+        table.services = vec![vip(last, 5, &[11])];
+    };
+    world.apply(9, &[(1, 11)], change).await;
+    world.apply(1, &[(0, 10), (1, 12)], |_| {}).await;
+    let net = &world.hosts[0].net;
+    net.set_ingress(vec![published(Protocol::Tcp, 8080, 80)]).await.unwrap();
+    let a = world.container(0, 1, 10, vec![]).await;
+    for (net, last) in [(9, 11), (1, 12)] {
+        serve_echo(&world.container(1, net, last, vec![]).await, 80).await;
+    }
+    let ways = [(&a, address(1, 12), 80), (&world.client, underlay(0), 8080)];
+    for (from, to, port) in ways {
+        from.run(move || megabyte((to, port).into())).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_of_one_node_needs_no_tunnel() {
+    let world = World::new(1).await;
+    serve_tcp(&world.client, 80, "world").await;
+    let mut table = world.table(1, 0, &[]);
+    (table.vni, table.node_address) = (0, table.gateway);
+    let net = &world.hosts[0].net;
+    assert_eq!(net.apply(table.clone()).await.unwrap().mtu, 1500);
+    let a = world.container(0, 1, 10, vec![]).await;
+    let b = world.container(0, 1, 11, vec![host_port(8080, 80, Protocol::Tcp)]).await;
+    serve_tcp(&b, 80, "b").await;
+    assert_eq!(ask_tcp(&a, (address(1, 11), 80)).await.unwrap(), "b 10.0.1.10");
+    assert_eq!(ask_tcp(&a, (underlay(99), 80)).await.unwrap(), "world 192.0.2.1");
+    assert_eq!(ask_tcp(&world.client, (underlay(0), 8080)).await.unwrap(), "b 192.0.2.100");
+    assert_eq!(net.apply(table).await.unwrap().changes, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_published_port_without_tasks_refuses_and_a_udp_client_is_picked_up_later() {
     let world = World::new(1).await;
     let early = udp(&world.client, (underlay(0), 5353)).await;

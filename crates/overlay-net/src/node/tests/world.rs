@@ -272,3 +272,20 @@ pub async fn serve_echo(ns: &NetNs, port: u16) {
         }
     });
 }
+
+/// Sends a megabyte to an echo server while reading it back, and compares.
+pub fn megabyte(to: SocketAddr) -> io::Result<()> {
+    let sent: Vec<u8> =
+        (0..1 << 20).map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut reader = stream.try_clone()?;
+    let length = sent.len();
+    let received = std::thread::spawn(move || {
+        let mut all = vec![0; length];
+        reader.read_exact(&mut all).map(|()| all)
+    });
+    stream.write_all(&sent)?;
+    assert!(received.join().unwrap()? == sent, "bytes changed on the way");
+    Ok(())
+}

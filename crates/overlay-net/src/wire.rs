@@ -1,5 +1,6 @@
-//! The netlink dialect of netfilter: message encoder, attribute reader and socket. Knows nothing of
-//! rules or flows; `nft` and `conntrack` build on it.
+//! Netlink by hand, where the library has nothing (netfilter) or is slow (thousands of routes):
+//! message encoder, attribute reader, socket. Knows no rules, flows or routes; `nft`, `conntrack`
+//! and `link::route` build on it.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -12,8 +13,10 @@ use nix::sys::socket::{
 use crate::error::{Context, NetError, Result};
 use crate::netns::NetNs;
 
-/// Header of a netlink message plus that of netfilter, in bytes.
-const HEADER: usize = 16 + 4;
+/// Header of a netlink message, in bytes.
+const HEADER: usize = 16;
+/// Netfilter's own header after it, in bytes.
+const NETFILTER_HEADER: usize = 4;
 /// One transaction is one datagram: room for some 20,000 services.
 const SEND_BUFFER: usize = 32 << 20;
 /// Receive buffer per call; the kernel fills at most 32 KiB of a dump at a time.
@@ -34,17 +37,13 @@ const MESSAGE_DONE: u16 = 3;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Buffer(Vec<u8>);
 
-/// One received message.
-pub(crate) struct Answer {
-    pub body: Vec<u8>,
-}
-
-/// A netfilter netlink socket of one namespace. Calls block for the kernel's work only.
+/// A netlink socket of one namespace. Calls block for the kernel's work only.
 #[derive(Debug)]
 pub(crate) struct Socket(OwnedFd);
 
 impl Buffer {
-    /// Appends a message; `body` writes its attributes.
+    /// Appends a netfilter message; `header` is its family and resource, `body` writes its
+    /// attributes.
     pub fn message(
         &mut self,
         kind: u16,
@@ -53,15 +52,21 @@ impl Buffer {
         header: (u8, u16),
         body: impl FnOnce(&mut Self),
     ) {
+        let (family, [high, low]) = (header.0, header.1.to_be_bytes());
+        self.plain(kind, flags, sequence, |message| {
+            message.raw(&[family, 0, high, low]);
+            body(message);
+        });
+    }
+
+    /// Appends a message of any kind; `body` writes all that follows the netlink header.
+    pub fn plain(&mut self, kind: u16, flags: u16, sequence: u32, body: impl FnOnce(&mut Self)) {
         let start = self.0.len();
-        let (family, resource) = header;
         self.0.extend([0; 4]);
         self.0.extend(kind.to_ne_bytes());
         self.0.extend((flags | FLAG_REQUEST).to_ne_bytes());
         self.0.extend(sequence.to_ne_bytes());
         self.0.extend([0; 4]);
-        self.0.extend([family, 0]);
-        self.0.extend(resource.to_be_bytes());
         body(self);
         let length = (self.0.len() - start) as u32;
         self.0[start..start + 4].copy_from_slice(&length.to_ne_bytes());
@@ -123,14 +128,15 @@ impl Buffer {
 }
 
 impl Socket {
-    /// Opens a socket inside the namespace.
-    pub async fn open(ns: &NetNs) -> Result<Self> {
-        ns.run(|| Self::open_here().context(|| "open a netfilter socket".to_owned())).await?
+    /// Opens a netfilter socket inside the namespace.
+    pub async fn netfilter(ns: &NetNs) -> Result<Self> {
+        let open = || Self::open_here(SockProtocol::NetlinkNetFilter);
+        ns.run(open).await?.context(|| "open a netfilter socket".to_owned())
     }
 
-    fn open_here() -> nix::Result<Self> {
+    /// Opens a socket in the namespace of the calling thread.
+    pub fn open_here(protocol: SockProtocol) -> nix::Result<Self> {
         let (raw, cloexec) = (SockType::Raw, SockFlag::SOCK_CLOEXEC);
-        let protocol = SockProtocol::NetlinkNetFilter;
         let socket = socket(AddressFamily::Netlink, raw, cloexec, protocol)?;
         setsockopt(&socket, sockopt::SndBufForce, &SEND_BUFFER)?;
         Ok(Self(socket))
@@ -142,8 +148,8 @@ impl Socket {
     }
 
     /// Receives until the message `last` is acknowledged, refused, or the end of its dump. Gives
-    /// every message on the way to `each`; refusals come as the first one's errno.
-    pub fn receive(&self, last: u32, mut each: impl FnMut(Answer)) -> io::Result<()> {
+    /// the body of every message on the way to `each`; refusals come as the first one's errno.
+    pub fn receive(&self, last: u32, mut each: impl FnMut(&[u8])) -> io::Result<()> {
         let mut refused = None;
         let mut buffer = vec![0; RECEIVE];
         loop {
@@ -158,7 +164,7 @@ impl Socket {
                     }
                     MESSAGE_DONE => {}
                     _ => {
-                        each(Answer { body: body.to_vec() });
+                        each(body);
                         continue;
                     }
                 }
@@ -169,11 +175,11 @@ impl Socket {
         }
     }
 
-    /// One request with one answer.
-    pub fn ask(&self, request: &Buffer, sequence: u32) -> Result<Option<Answer>, io::Error> {
-        let mut answer = None;
+    /// One netfilter request; gives the attributes of its answer, if there is one.
+    pub fn ask(&self, request: &Buffer, sequence: u32) -> io::Result<Vec<u8>> {
+        let mut answer = Vec::new();
         self.send(request)?;
-        self.receive(sequence, |found| answer = Some(found))?;
+        self.receive(sequence, |body| answer = netfilter(body).to_vec())?;
         Ok(answer)
     }
 }
@@ -186,7 +192,12 @@ pub(crate) async fn blocking<T: Send + 'static>(
     joined.map_err(|error| NetError::kernel("netfilter work", io::Error::other(error)))
 }
 
-/// Attributes of a message body (after netfilter's own header) or of a nested attribute.
+/// The attributes of a netfilter message, from its body.
+pub(crate) fn netfilter(body: &[u8]) -> &[u8] {
+    body.get(NETFILTER_HEADER..).unwrap_or_default()
+}
+
+/// Splits attributes: of a message, without the headers before them, or of a nested attribute.
 pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let head = bytes.get(..4)?;
@@ -203,9 +214,7 @@ fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u16, u32, &[u8])> {
         let length = number(bytes, 0)? as usize;
         let kind = u16::from_ne_bytes([*bytes.get(4)?, *bytes.get(5)?]);
         let sequence = number(bytes, 8)?;
-        // Acknowledgements have no netfilter header, everything else does.
-        let from = if kind == MESSAGE_ERROR || kind == MESSAGE_DONE { 16 } else { HEADER };
-        let body = bytes.get(from..length)?;
+        let body = bytes.get(HEADER..length)?;
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
         Some((kind, sequence, body))
     })
