@@ -1,6 +1,8 @@
 //! Mounts as users write them: `type=volume,source=data,target=/data,readonly`.
 
-use crate::generated::{Mount, mount::Type};
+use crate::generated::Mount;
+/// What is mounted; here because this module hides the generated one of its name.
+pub use crate::generated::mount::Type;
 use crate::size;
 
 /// Why a text is no mount.

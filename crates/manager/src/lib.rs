@@ -5,5 +5,19 @@
 //! its listeners.
 #![forbid(unsafe_code)]
 
+pub mod authorize;
+pub mod ca_service;
+pub mod clock;
+pub mod control;
 pub mod dispatch;
+pub mod logs;
+pub mod quorum;
 pub mod reconcile;
+pub mod refusal;
+pub mod watch_service;
+
+mod object_id;
+mod peers;
+mod proxy;
+mod seat;
+mod seed;

@@ -1,0 +1,104 @@
+//! Who may call what. Every service asks [`Gate`] first, with the audience of the call.
+//!
+//! Who calls was decided by the TLS layer (see [`swarm_ca::Caller`]) or, for a call passed on by another manager, by
+//! `proxy`. Here it is only judged, against the newest local view.
+
+use swarm_api::{Node, NodeRole};
+use swarm_ca::Caller;
+use swarm_raft_store::{Store, View};
+use tonic::{Request, Status};
+
+/// Whom a call is for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Audience {
+    /// Anyone, also without a certificate.
+    Anyone,
+    /// Any node of the cluster.
+    Members,
+    /// Users: root on a manager's host, or a manager's certificate.
+    Operators,
+    /// Managers speaking Raft. Judged by certificate alone: a follower that lags may not know yet that its leader was
+    /// promoted, and must hear it all the same to catch up.
+    Peers,
+}
+
+/// Judges callers against the store's newest view.
+#[derive(Clone)]
+pub struct Gate {
+    store: Store,
+    cluster_id: String,
+}
+
+impl Gate {
+    /// A gate for the cluster `cluster_id`.
+    pub fn new(store: Store, cluster_id: String) -> Self {
+        Self { store, cluster_id }
+    }
+
+    /// The caller, if it may make this call.
+    pub fn admit<T>(&self, request: &Request<T>, audience: Audience) -> Result<Caller, Status> {
+        let caller = request.extensions().get::<Caller>().cloned().unwrap_or(Caller::Anonymous);
+        judge(&self.store.view(), &self.cluster_id, &caller, audience)?;
+        Ok(caller)
+    }
+
+    /// The id of the calling node; the local socket has none.
+    pub fn admit_node<T>(&self, request: &Request<T>) -> Result<String, Status> {
+        match self.admit(request, Audience::Members)? {
+            Caller::Node { node_id, .. } => Ok(node_id),
+            _ => Err(Status::permission_denied("this call needs a node's certificate")),
+        }
+    }
+}
+
+/// The rules themselves.
+fn judge(view: &View, cluster: &str, caller: &Caller, audience: Audience) -> Result<(), Status> {
+    if audience == Audience::Anyone {
+        return Ok(());
+    }
+    let (node_id, role, cluster_id) = match caller {
+        Caller::Anonymous => {
+            return Err(Status::unauthenticated("this call needs a certificate of the swarm"));
+        }
+        Caller::Local if audience == Audience::Peers => {
+            return Err(Status::permission_denied("this call needs a manager's certificate"));
+        }
+        Caller::Local => return Ok(()),
+        Caller::Node { node_id, role, cluster_id } => (node_id, *role, cluster_id),
+    };
+    if cluster_id != cluster {
+        return Err(Status::permission_denied(format!(
+            "node {node_id} belongs to swarm {cluster_id}, this is swarm {cluster}"
+        )));
+    }
+    if is_removed(view, node_id) {
+        return Err(Status::permission_denied(format!(
+            "node {node_id} was removed from the swarm"
+        )));
+    }
+    let manager = match audience {
+        Audience::Members => return Ok(()),
+        Audience::Peers => role == NodeRole::Manager,
+        _ => role == NodeRole::Manager && is_manager(view, node_id),
+    };
+    match manager {
+        true => Ok(()),
+        false => Err(Status::permission_denied(format!(
+            "node {node_id} is a worker: only managers may view or modify the state of the swarm"
+        ))),
+    }
+}
+
+/// Whether the node was removed and its certificate is to be refused.
+pub fn is_removed(view: &View, node_id: &str) -> bool {
+    view.cluster().is_some_and(|c| c.removed_nodes.iter().any(|r| r.node_id == node_id))
+}
+
+/// A demoted node may still hold its old certificate for a moment: the store knows better. It does not know itself yet
+/// before the first leader made the node's object.
+fn is_manager(view: &View, node_id: &str) -> bool {
+    view.get::<Node>(node_id).is_none_or(|n| n.role() == NodeRole::Manager)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+//! The swarm as a whole: its settings and join tokens.
+
+use std::time::Duration;
+
+use swarm_api::time::to_std;
+use swarm_api::*;
+use swarm_ca::{JoinToken, Root};
+
+use super::{Door, material::expect_version, redact};
+use crate::refusal::Refusal;
+
+/// Shorter, and nodes would do little but renew.
+const MIN_CERT_EXPIRY: Duration = Duration::from_secs(3600);
+
+/// Faster, and a busy node would count as down.
+const HEARTBEAT_RANGE: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(300);
+
+pub async fn get(door: &Door, _: GetClusterRequest) -> Result<GetClusterResponse, Refusal> {
+    let view = door.view().await?;
+    let cluster = view.cluster().cloned().ok_or_else(missing)?;
+    Ok(GetClusterResponse { cluster: Some(redact::cluster(cluster)) })
+}
+
+pub async fn update(
+    door: &Door,
+    request: UpdateClusterRequest,
+) -> Result<UpdateClusterResponse, Refusal> {
+    if let Some(spec) = &request.spec {
+        check(spec)?;
+    }
+    let id = door
+        .write(|tx| {
+            let mut cluster = tx.view().cluster().cloned().ok_or_else(missing)?;
+            let id = cluster.id.clone();
+            if let Some(spec) = &request.spec {
+                cluster.spec = Some(spec.clone());
+            }
+            rotate(&mut cluster, &request)?;
+            expect_version(&mut cluster, request.version);
+            tx.update(cluster)?;
+            Ok(id)
+        })
+        .await?;
+    Ok(UpdateClusterResponse { cluster: Some(redact::cluster(door.written(&id)?)) })
+}
+
+fn missing() -> Refusal {
+    Refusal::Unavailable("the swarm is being prepared: try again".into())
+}
+
+fn check(spec: &ClusterSpec) -> Result<(), Refusal> {
+    let name = spec.annotations.as_ref().map_or("", |a| &a.name);
+    if name != "default" {
+        let text = format!("the swarm's name must be \"default\", not \"{name}\"");
+        return Err(Refusal::Invalid(text));
+    }
+    let expiry = spec.node_cert_expiry.as_ref().map(to_std);
+    if let Some(expiry) = expiry.filter(|e| *e < MIN_CERT_EXPIRY) {
+        return Err(Refusal::Invalid(format!(
+            "minimum certificate expiry time is: {}, not {}",
+            duration::format(MIN_CERT_EXPIRY),
+            duration::format(expiry)
+        )));
+    }
+    let heartbeat = spec.heartbeat_period.as_ref().map(to_std);
+    if let Some(period) = heartbeat.filter(|p| !HEARTBEAT_RANGE.contains(p)) {
+        return Err(Refusal::Invalid(format!(
+            "heartbeat period {} must be between {} and {}",
+            duration::format(period),
+            duration::format(*HEARTBEAT_RANGE.start()),
+            duration::format(*HEARTBEAT_RANGE.end())
+        )));
+    }
+    Ok(())
+}
+
+/// A new token has a new secret; nodes that have joined are not affected.
+fn rotate(cluster: &mut Cluster, request: &UpdateClusterRequest) -> Result<(), Refusal> {
+    if !request.rotate_worker_token && !request.rotate_manager_token {
+        return Ok(());
+    }
+    let Some(root_ca) = &mut cluster.root_ca else { return Err(missing()) };
+    let root = Root::from_pem(&root_ca.certificate_pem, None)
+        .map_err(|error| Refusal::Internal(error.to_string()))?;
+    let token = || JoinToken::generate(&root, &mut rand::rng()).to_string();
+    let tokens = root_ca.join_tokens.get_or_insert_default();
+    if request.rotate_worker_token {
+        tokens.worker = token();
+    }
+    if request.rotate_manager_token {
+        tokens.manager = token();
+    }
+    Ok(())
+}

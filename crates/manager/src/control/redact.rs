@@ -1,0 +1,31 @@
+//! What no answer may carry: secret data and the root's key.
+
+use swarm_api::object::Stored;
+use swarm_api::{Cluster, Object, Secret};
+
+/// Without its data.
+pub fn secret(mut secret: Secret) -> Secret {
+    if let Some(spec) = &mut secret.spec {
+        spec.data.clear();
+    }
+    secret
+}
+
+/// Without the root's key. Join tokens stay: operators may see them.
+pub fn cluster(mut cluster: Cluster) -> Cluster {
+    if let Some(root) = &mut cluster.root_ca {
+        root.key_pem.clear();
+    }
+    cluster
+}
+
+/// Whatever it is.
+pub fn any(object: &Object) -> Object {
+    if let Some(inner) = Secret::from_object(object) {
+        return secret(inner.clone()).into_object();
+    }
+    if let Some(inner) = Cluster::from_object(object) {
+        return cluster(inner.clone()).into_object();
+    }
+    object.clone()
+}

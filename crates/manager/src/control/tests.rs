@@ -1,0 +1,122 @@
+use std::time::{Duration, SystemTime};
+
+use swarm_raft_store::StoreError;
+
+use super::*;
+
+mod nodes;
+mod services;
+
+/// A door to a swarm with a cluster object and an ingress network.
+async fn door() -> Door {
+    let store = Store::standalone();
+    let named = |name: &str| Some(Annotations { name: name.into(), ..Annotations::default() });
+    let cluster = Cluster {
+        id: "c1".into(),
+        spec: Some(ClusterSpec { annotations: named("default"), ..ClusterSpec::default() }),
+        root_ca: Some(RootCa { key_pem: "hidden".into(), ..RootCa::default() }),
+        ..Cluster::default()
+    };
+    let spec = NetworkSpec { annotations: named("ingress"), ingress: true, ..Default::default() };
+    let ingress = Network { id: "in".into(), spec: Some(spec), ..Network::default() };
+    store
+        .transact(0, |tx| {
+            tx.create(cluster.clone())?;
+            tx.create(ingress.clone())?;
+            Ok::<_, StoreError>(())
+        })
+        .await
+        .unwrap();
+    let clock = Clock::new(|| SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000));
+    Door::new(store, Quorum::Standalone, clock)
+}
+
+fn annotations(name: &str) -> Option<Annotations> {
+    Some(Annotations { name: name.into(), ..Annotations::default() })
+}
+
+async fn make_secret(door: &Door, name: &str) -> Secret {
+    let spec = SecretSpec { annotations: annotations(name), data: b"hidden".to_vec() };
+    let request = CreateSecretRequest { spec: Some(spec), ..CreateSecretRequest::default() };
+    secret::create(door, request).await.unwrap().secret.unwrap()
+}
+
+async fn make_network(door: &Door, name: &str, subnet: &str) -> Result<Network, Refusal> {
+    let ipam = match subnet {
+        "" => Vec::new(),
+        subnet => vec![IpamConfig { subnet: subnet.into(), ..IpamConfig::default() }],
+    };
+    let spec = NetworkSpec { annotations: annotations(name), ipam, ..NetworkSpec::default() };
+    let request = CreateNetworkRequest { spec: Some(spec), ..CreateNetworkRequest::default() };
+    Ok(network::create(door, request).await?.network.unwrap())
+}
+
+#[tokio::test]
+async fn an_answer_carries_neither_secret_data_nor_the_roots_key() {
+    let door = door().await;
+    let secret = make_secret(&door, "password").await;
+    assert!(secret.spec.unwrap().data.is_empty());
+    let request = GetSecretRequest { secret: "password".into() };
+    let secret = secret::get(&door, request).await.unwrap().secret.unwrap();
+    assert!(secret.spec.unwrap().data.is_empty());
+    let list = secret::list(&door, ListSecretsRequest::default()).await.unwrap();
+    assert!(list.secrets[0].spec.as_ref().unwrap().data.is_empty());
+    let cluster = cluster::get(&door, GetClusterRequest {}).await.unwrap().cluster.unwrap();
+    assert!(cluster.root_ca.unwrap().key_pem.is_empty());
+}
+
+#[tokio::test]
+async fn only_the_labels_of_a_secret_may_change() {
+    let door = door().await;
+    let secret = make_secret(&door, "password").await;
+    let update = |spec| UpdateSecretRequest {
+        secret_id: secret.id.clone(),
+        version: secret.meta.as_ref().unwrap().version,
+        spec: Some(spec),
+    };
+    let mut labelled = secret.spec.clone().unwrap();
+    labelled.annotations.as_mut().unwrap().labels.insert("tier".into(), "db".into());
+    let updated = secret::update(&door, update(labelled.clone())).await.unwrap().secret.unwrap();
+    assert_eq!(updated.spec, Some(labelled.clone()));
+    // Based on a version that is not the newest any more.
+    let refusal = secret::update(&door, update(labelled.clone())).await.unwrap_err();
+    assert_eq!(Status::from(refusal).code(), tonic::Code::Aborted);
+    labelled.data = b"other".to_vec();
+    let refusal = secret::update(&door, update(labelled)).await.unwrap_err();
+    assert!(refusal.to_string().contains("only updates to labels"), "{refusal}");
+}
+
+#[tokio::test]
+async fn data_outside_the_limits_is_refused() {
+    let door = door().await;
+    for data in [Vec::new(), vec![0; 500 << 10]] {
+        let spec = SecretSpec { annotations: annotations("s"), data };
+        let request = CreateSecretRequest { spec: Some(spec), ..CreateSecretRequest::default() };
+        let refusal = secret::create(&door, request).await.unwrap_err();
+        assert!(refusal.to_string().contains("less than 512000 bytes"), "{refusal}");
+    }
+}
+
+#[tokio::test]
+async fn overlapping_subnets_name_both_networks() {
+    let door = door().await;
+    make_network(&door, "front", "10.9.0.0/16").await.unwrap();
+    let refusal = make_network(&door, "back", "10.9.1.0/24").await.unwrap_err();
+    let text = refusal.to_string();
+    assert!(text.contains("front") && text.contains("back"), "{text}");
+    let refusal = make_network(&door, "host", "").await.unwrap_err();
+    assert_eq!(refusal.to_string(), "network with name host already exists");
+}
+
+#[tokio::test]
+async fn encryption_that_is_not_built_is_refused_by_name() {
+    let door = door().await;
+    let spec = NetworkSpec {
+        annotations: annotations("front"),
+        driver_opts: [("encrypted".to_owned(), String::new())].into(),
+        ..NetworkSpec::default()
+    };
+    let request = CreateNetworkRequest { spec: Some(spec), ..CreateNetworkRequest::default() };
+    let refusal = network::create(&door, request).await.unwrap_err();
+    assert_eq!(Status::from(refusal).code(), tonic::Code::Unimplemented);
+}

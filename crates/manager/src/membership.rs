@@ -1,0 +1,133 @@
+//! Who is a manager: the role manager makes each node's role follow what its spec asks for, and the membership service lets
+//! a promoted node's replica in.
+//!
+//! A promotion sets the role at once: the node then renews its certificate, starts a manager and calls `Join`. A demotion
+//! removes the replica first and sets the role once that is safe. Whether it is safe was asked at the door already, so
+//! that the user was told; it is asked again here, because things change.
+
+use std::time::Duration;
+
+use swarm_api::{Node, NodeRole};
+use swarm_raft_store::{Replica, Store};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::quorum::{Quorum, may_leave};
+use crate::refusal::Refusal;
+
+mod service;
+#[cfg(test)]
+mod tests;
+
+pub use service::MembershipService;
+
+/// How soon a demotion that was not safe yet is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Makes roles follow wishes. Runs on the leader.
+pub struct RoleManager {
+    store: Store,
+    quorum: Quorum,
+    clock: Clock,
+    own_id: String,
+}
+
+impl RoleManager {
+    /// For the leader `own_id`.
+    pub fn new(store: Store, quorum: Quorum, clock: Clock, own_id: String) -> Self {
+        Self { store, quorum, clock, own_id }
+    }
+
+    /// Runs until cancelled. An error means that this manager can no longer lead.
+    pub async fn run(self, cancel: CancellationToken) -> Result<(), Refusal> {
+        let mut commits = self.store.subscribe();
+        loop {
+            let settled = self.align().await?;
+            let retry = async {
+                match settled {
+                    true => std::future::pending().await,
+                    false => tokio::time::sleep(RETRY).await,
+                }
+            };
+            tokio::select! {
+                () = cancel.cancelled() => return Ok(()),
+                () = retry => {}
+                () = node_change(&mut commits) => {}
+            }
+        }
+    }
+
+    /// One look at all nodes. False: something is to be tried again.
+    async fn align(&self) -> Result<bool, Refusal> {
+        let view = self.store.view();
+        let mut settled = true;
+        for node in view.all::<Node>() {
+            let Some(spec) = &node.spec else { continue };
+            match (spec.desired_role(), node.role()) {
+                (NodeRole::Manager, NodeRole::Worker) => {
+                    self.set_role(&node.id, NodeRole::Manager).await?;
+                }
+                (NodeRole::Worker, NodeRole::Manager) => match self.demote(&node.id).await {
+                    Ok(()) => {}
+                    Err(refusal) => {
+                        tracing::info!(node = node.id, %refusal, "demotion has to wait");
+                        settled = false;
+                    }
+                },
+                _ => {}
+            }
+        }
+        Ok(settled)
+    }
+
+    async fn demote(&self, node_id: &str) -> Result<(), Refusal> {
+        may_leave(&self.quorum.members(), node_id)?;
+        if let Quorum::Replicated(replica) = &self.quorum {
+            self.expel(replica, node_id).await?;
+        }
+        self.set_role(node_id, NodeRole::Worker).await
+    }
+
+    /// The leader does not expel itself: it hands over, and its successor does.
+    async fn expel(&self, replica: &Replica, node_id: &str) -> Result<(), Refusal> {
+        if node_id == self.own_id {
+            replica.transfer_leadership().await?;
+            return Err(Refusal::Unavailable("leadership was handed over first".into()));
+        }
+        if replica.members().iter().any(|m| m.member.node_id == node_id) {
+            replica.remove_member(node_id).await?;
+        }
+        Ok(())
+    }
+
+    async fn set_role(&self, node_id: &str, role: NodeRole) -> Result<(), Refusal> {
+        self.store
+            .transact(self.clock.now_nanos(), |tx| {
+                let Some(mut node) = tx.view().get::<Node>(node_id).cloned() else { return Ok(()) };
+                // The wish may have changed since it was looked at.
+                if node.role() == role || node.spec.as_ref().is_none_or(|s| s.desired_role() != role)
+                {
+                    return Ok(());
+                }
+                node.set_role(role);
+                if role == NodeRole::Worker {
+                    node.manager_status = None;
+                }
+                Ok(tx.update(node)?)
+            })
+            .await
+    }
+}
+
+/// Waits for a commit that touches a node.
+async fn node_change(commits: &mut swarm_raft_store::Subscription) {
+    loop {
+        let Ok(commit) = commits.next().await else {
+            commits.resync();
+            return;
+        };
+        if commit.changes.iter().any(|change| change.object::<Node>().is_some()) {
+            return;
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Lets replicas in and out, on the leader.
+
+use swarm_api::*;
+use swarm_ca::Caller;
+use swarm_raft_store::{Member, Replica, Store};
+use tonic::{Request, Response, Status};
+
+use crate::authorize::{Audience, Gate};
+use crate::clock::Clock;
+use crate::quorum::may_leave;
+use crate::refusal::Refusal;
+
+/// The membership service.
+pub struct MembershipService {
+    store: Store,
+    replica: Replica,
+    clock: Clock,
+    gate: Gate,
+}
+
+impl MembershipService {
+    /// Changes the membership of `replica`'s group.
+    pub fn new(store: Store, replica: Replica, clock: Clock, gate: Gate) -> Self {
+        Self { store, replica, clock, gate }
+    }
+
+    async fn join(
+        &self,
+        node_id: &str,
+        request: RaftJoinRequest,
+    ) -> Result<RaftJoinResponse, Refusal> {
+        self.replica.read_barrier().await?;
+        let wants_manager = |n: &Node| {
+            n.role() == NodeRole::Manager
+                && n.spec.as_ref().is_some_and(|s| s.desired_role() == NodeRole::Manager)
+        };
+        if !self.store.view().get::<Node>(node_id).is_some_and(wants_manager) {
+            return Err(Refusal::Denied(format!(
+                "node {node_id} is not a manager of this swarm: promote it first"
+            )));
+        }
+        if request.raft_id == 0 || request.addr.is_empty() {
+            return Err(Refusal::Invalid("a joining manager needs a raft id and an address".into()));
+        }
+        let member =
+            Member { raft_id: request.raft_id, node_id: node_id.into(), addr: request.addr };
+        self.admit(&member).await?;
+        self.note(&member).await?;
+        let members = self.replica.members().into_iter().map(|m| RaftMember {
+            raft_id: m.member.raft_id,
+            node_id: m.member.node_id,
+            addr: m.member.addr,
+        });
+        Ok(RaftJoinResponse { raft_id: member.raft_id, members: members.collect() })
+    }
+
+    /// A replica that lost its log comes back under a new raft id: its old self goes first.
+    async fn admit(&self, member: &Member) -> Result<(), Refusal> {
+        let known = self.replica.members().into_iter().find(|m| m.member.node_id == member.node_id);
+        match known {
+            Some(known) if known.voter && known.member == *member => return Ok(()),
+            Some(known) if known.member.raft_id != member.raft_id => {
+                self.replica.remove_member(&member.node_id).await?;
+            }
+            _ => {}
+        }
+        Ok(self.replica.add_member(member.clone()).await?)
+    }
+
+    /// Shown with the node from now on.
+    async fn note(&self, member: &Member) -> Result<(), Refusal> {
+        let status = ManagerStatus {
+            raft_id: member.raft_id,
+            addr: member.addr.clone(),
+            ..ManagerStatus::default()
+        };
+        self.store
+            .transact(self.clock.now_nanos(), |tx| {
+                let Some(mut node) = tx.view().get::<Node>(&member.node_id).cloned() else {
+                    return Ok(());
+                };
+                if node.manager_status.as_ref() == Some(&status) {
+                    return Ok(());
+                }
+                node.manager_status = Some(status.clone());
+                Ok(tx.update(node)?)
+            })
+            .await
+    }
+
+    async fn leave(&self, node_id: &str) -> Result<(), Refusal> {
+        self.replica.read_barrier().await?;
+        let members = self.replica.members();
+        may_leave(&members, node_id)?;
+        if members.iter().any(|m| m.is_leader && m.member.node_id == node_id) {
+            self.replica.transfer_leadership().await?;
+            return Err(Refusal::Unavailable(
+                "the leading manager has handed over leadership: ask again".into(),
+            ));
+        }
+        if members.iter().any(|m| m.member.node_id == node_id) {
+            self.replica.remove_member(node_id).await?;
+        }
+        self.demote(node_id).await
+    }
+
+    async fn demote(&self, node_id: &str) -> Result<(), Refusal> {
+        self.store
+            .transact(self.clock.now_nanos(), |tx| {
+                let Some(mut node) = tx.view().get::<Node>(node_id).cloned() else {
+                    return Ok(());
+                };
+                node.set_role(NodeRole::Worker);
+                node.manager_status = None;
+                node.spec.get_or_insert_default().set_desired_role(NodeRole::Worker);
+                Ok(tx.update(node)?)
+            })
+            .await
+    }
+}
+
+#[tonic::async_trait]
+impl raft_membership_server::RaftMembership for MembershipService {
+    async fn join(
+        &self,
+        request: Request<RaftJoinRequest>,
+    ) -> Result<Response<RaftJoinResponse>, Status> {
+        // By certificate alone: the joiner has just been promoted. `join` looks at the newest state.
+        match self.gate.admit(&request, Audience::Peers)? {
+            Caller::Node { node_id, .. } => {
+                Ok(Response::new(Self::join(self, &node_id, request.into_inner()).await?))
+            }
+            _ => Err(Status::permission_denied("only a manager can join the managers")),
+        }
+    }
+
+    async fn leave(
+        &self,
+        request: Request<RaftLeaveRequest>,
+    ) -> Result<Response<RaftLeaveResponse>, Status> {
+        let caller = self.gate.admit(&request, Audience::Operators)?;
+        let node_id = match (request.into_inner().node_id, caller) {
+            (named, _) if !named.is_empty() => named,
+            (_, Caller::Node { node_id, .. }) => node_id,
+            _ => return Err(Status::invalid_argument("name the node that leaves")),
+        };
+        Self::leave(self, &node_id).await?;
+        Ok(Response::new(RaftLeaveResponse {}))
+    }
+}

@@ -1,0 +1,140 @@
+//! Raft between managers: the transport that carries the replica's calls to its peers, and the service that answers
+//! theirs. Bodies are opaque. Only a manager's certificate may call.
+//!
+//! Who is a member is decided in `membership`.
+
+use std::pin::Pin;
+
+use futures::StreamExt;
+use swarm_api::raft_client::RaftClient;
+use swarm_api::{RaftEnvelope, raft_server};
+use swarm_raft_store::{
+    CHUNK_BYTES, ChunkStream, Member, RaftRpc, Replica, Transport, TransportError,
+};
+use tonic::transport::Channel;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::authorize::{Audience, Gate};
+use crate::peers::Peers;
+
+/// Largest message between managers: a chunk with its frame, or a batch of log entries.
+pub const MAX_MESSAGE: usize = if CHUNK_BYTES > (16 << 20) { 2 * CHUNK_BYTES } else { 32 << 20 };
+
+/// Carries the replica's calls over mutually authenticated gRPC.
+pub struct PeerTransport {
+    peers: Peers,
+}
+
+type Carried<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, TransportError>> + Send + 'a>>;
+
+impl PeerTransport {
+    /// Its connections are its own: snapshots and heartbeats do not queue behind clients' requests.
+    pub fn new(peers: Peers) -> Self {
+        Self { peers }
+    }
+
+    fn client(&self, target: &Member) -> Result<RaftClient<Channel>, TransportError> {
+        let channel = self.peers.channel(target).map_err(|error| {
+            TransportError::Unreachable { addr: target.addr.clone(), reason: error.to_string() }
+        })?;
+        Ok(RaftClient::new(channel)
+            .max_decoding_message_size(MAX_MESSAGE)
+            .max_encoding_message_size(MAX_MESSAGE))
+    }
+}
+
+impl Transport for PeerTransport {
+    fn call<'a>(&'a self, target: &'a Member, rpc: RaftRpc, body: Vec<u8>) -> Carried<'a> {
+        Box::pin(async move {
+            let mut client = self.client(target)?;
+            let envelope = RaftEnvelope { body };
+            let answer = match rpc {
+                RaftRpc::Append => client.append(envelope).await,
+                RaftRpc::Vote => client.vote(envelope).await,
+                RaftRpc::TransferLeader => client.transfer_leader(envelope).await,
+            };
+            answer.map(|a| a.into_inner().body).map_err(|status| failure(target, &status))
+        })
+    }
+
+    fn install_snapshot<'a>(&'a self, target: &'a Member, chunks: ChunkStream) -> Carried<'a> {
+        Box::pin(async move {
+            let mut client = self.client(target)?;
+            // A chunk that cannot be read ends the stream: the receiver misses the end and refuses the snapshot.
+            let envelopes = chunks
+                .take_while(|chunk| std::future::ready(chunk.is_ok()))
+                .filter_map(|chunk| std::future::ready(chunk.ok().map(|body| RaftEnvelope { body })));
+            let answer = client.install_snapshot(envelopes).await;
+            answer.map(|a| a.into_inner().body).map_err(|status| failure(target, &status))
+        })
+    }
+}
+
+fn failure(target: &Member, status: &Status) -> TransportError {
+    let (addr, reason) = (target.addr.clone(), status.message().to_owned());
+    match status.code() {
+        tonic::Code::Unavailable => TransportError::Unreachable { addr, reason },
+        _ => TransportError::Failed { addr, reason },
+    }
+}
+
+/// Answers the other managers' calls.
+pub struct RaftService {
+    replica: Replica,
+    gate: Gate,
+}
+
+impl RaftService {
+    /// Passes what the gate admits to `replica`.
+    pub fn new(replica: Replica, gate: Gate) -> Self {
+        Self { replica, gate }
+    }
+
+    async fn answer(
+        &self,
+        request: Request<RaftEnvelope>,
+        rpc: RaftRpc,
+    ) -> Result<Response<RaftEnvelope>, Status> {
+        self.gate.admit(&request, Audience::Peers)?;
+        let body = self.replica.handle(rpc, &request.into_inner().body).await;
+        let body = body.map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(RaftEnvelope { body }))
+    }
+}
+
+#[tonic::async_trait]
+impl raft_server::Raft for RaftService {
+    async fn append(
+        &self,
+        request: Request<RaftEnvelope>,
+    ) -> Result<Response<RaftEnvelope>, Status> {
+        self.answer(request, RaftRpc::Append).await
+    }
+
+    async fn vote(&self, request: Request<RaftEnvelope>) -> Result<Response<RaftEnvelope>, Status> {
+        self.answer(request, RaftRpc::Vote).await
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<RaftEnvelope>,
+    ) -> Result<Response<RaftEnvelope>, Status> {
+        self.answer(request, RaftRpc::TransferLeader).await
+    }
+
+    async fn install_snapshot(
+        &self,
+        request: Request<Streaming<RaftEnvelope>>,
+    ) -> Result<Response<RaftEnvelope>, Status> {
+        self.gate.admit(&request, Audience::Peers)?;
+        let chunks = request.into_inner().map(|chunk| {
+            chunk.map(|envelope| envelope.body).map_err(|status| TransportError::Failed {
+                addr: "the sender of the snapshot".into(),
+                reason: status.message().to_owned(),
+            })
+        });
+        let body = self.replica.handle_snapshot(Box::pin(chunks)).await;
+        let body = body.map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(RaftEnvelope { body }))
+    }
+}
