@@ -20,7 +20,7 @@ pub(crate) struct Applied {
 
 /// What one action does, checked against the tables as they were before the command.
 enum Step {
-    Put { object: Object, old: Option<Arc<Object>> },
+    Put { object: Box<Object>, old: Option<Arc<Object>> },
     Take { old: Arc<Object> },
 }
 
@@ -63,7 +63,7 @@ fn check(base: &State, action: StoreAction) -> Result<(Kind, String, Step), Stor
             let (kind, id) = key(&object)?;
             match base.table(kind).get(&id) {
                 Some(_) => Err(StoreError::AlreadyExists { kind: record::noun(kind), name: id }),
-                None => Ok((kind, id, Step::Put { object, old: None })),
+                None => Ok((kind, id, Step::Put { object: object.into(), old: None })),
             }
         }
         Some(Act::Update(object)) => {
@@ -73,7 +73,7 @@ fn check(base: &State, action: StoreAction) -> Result<(Kind, String, Step), Stor
             if have != want {
                 return Err(StoreError::OutOfSequence { kind: record::noun(kind), id, have, want });
             }
-            Ok((kind, id, Step::Put { object, old: Some(old) }))
+            Ok((kind, id, Step::Put { object: object.into(), old: Some(old) }))
         }
         Some(Act::Remove(remove)) => {
             let kind = remove.kind();
@@ -104,7 +104,7 @@ fn carry_out(state: &mut State, step: Step, index: u64, now_ns: i64) -> Result<C
     };
     let version = Some(Version { index });
     record::set_meta(&mut object, Meta { version, created_at, updated_at: Some(now) });
-    let object = Arc::new(object);
+    let object: Arc<Object> = object.into();
     state.put(Arc::clone(&object));
     let action = if old.is_some() { Action::Updated } else { Action::Created };
     Ok(Change { action, object, old })

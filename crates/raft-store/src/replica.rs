@@ -144,7 +144,11 @@ impl Replica {
             tasks: TaskTracker::new(),
         }));
         if let Some(identity) = opened.identity {
-            replica.resume(identity).await?;
+            let resumed = replica.resume(identity).await;
+            if let Err(error) = resumed {
+                replica.shutdown().await;
+                return Err(error);
+            }
         }
         Ok(replica)
     }
@@ -307,9 +311,10 @@ async fn open_files(
         std::fs::create_dir_all(dir).map_err(at)?;
         let sealer = Arc::new(Sealer::new(&config.data_key)?);
         config.data_key.zeroize();
-        let log = Log::open(backend::open(config.backend, dir)?, Arc::clone(&sealer), fatal)?;
-        let machine = Machine::open(SnapshotFile::new(dir, sealer), publisher)?;
-        let identity = log.identity()?;
+        let backend = backend::open(config.backend, dir)?;
+        let machine = Machine::open(SnapshotFile::new(dir, Arc::clone(&sealer)), publisher)?;
+        // Last, because it starts a thread that keeps the file open.
+        let (log, identity) = Log::open(backend, sealer, fatal)?;
         Ok(Opened { log, machine, identity })
     };
     tokio::task::spawn_blocking(open).await.map_err(std::io::Error::other)?

@@ -135,12 +135,14 @@ fn entry_of(path: &Path, sealer: &Sealer, index: u64, record: &[u8]) -> io::Resu
 }
 
 impl Log {
-    /// Reads and checks all of the log, and starts its writer. Blocking. Failures later on go to `fatal`.
+    /// Reads and checks all of the log, and whose it is (`None` before that was settled); starts its writer. Blocking.
+    /// Failures later on go to `fatal`.
     pub(crate) fn open(
         backend: Arc<dyn LogBackend>,
         sealer: Arc<Sealer>,
         fatal: watch::Sender<Option<String>>,
-    ) -> io::Result<Self> {
+    ) -> io::Result<(Self, Option<Identity>)> {
+        let identity = named(&*backend, &sealer, IDENTITY)?;
         let tail = restore(&*backend, &sealer)?;
         let (jobs, queue) = mpsc::channel();
         let shared = Arc::new(Shared {
@@ -151,13 +153,7 @@ impl Log {
             fatal,
         });
         Writer::start(Arc::downgrade(&shared), backend, queue)?;
-        Ok(Self(shared))
-    }
-
-    /// Whose log it is; `None` before that was settled. Blocking.
-    pub(crate) fn identity(&self) -> io::Result<Option<Identity>> {
-        let backend = self.0.backend()?;
-        named(&*backend, &self.0.sealer, IDENTITY)
+        Ok((Self(shared), identity))
     }
 
     /// Settles whose log it is.
@@ -376,7 +372,9 @@ impl RaftLogStorage<Types> for Log {
         let mut tail = self.0.tail();
         tail.take(from..);
         tail.durable = tail.durable.min(from);
-        tail.last = last.or(tail.purged);
+        if tail.last.is_some_and(|l| l.index >= from) {
+            tail.last = last.or(tail.purged);
+        }
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! Snapshots: the tables as a stream of chunks, and the one file that holds the newest.
 //!
-//! File: magic (8) · random id (16) · frames of length (4) and sealed record: what it covers, the chunks, an end. It
-//! becomes visible whole, by a rename, or not at all.
+//! File: magic (8) · random id (16) · frames of length (4), kind (1) and sealed record: what it covers (c), chunks of
+//! data (d), an end (e). It becomes visible whole, by a rename, or not at all.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -150,6 +150,7 @@ impl SnapshotFile {
             number += 1;
             let length = u32::try_from(record.len()).map_err(io::Error::other)?;
             file.write_all(&length.to_be_bytes())?;
+            file.write_all(&[kind])?;
             file.write_all(&record)
         };
         frame(b'c', &Cover::new(meta, state.version).encode_to_vec())?;
@@ -180,16 +181,13 @@ impl SnapshotFile {
         }
         let mut number = 0;
         let mut frame = || {
-            let record = read_frame(&mut file)?;
-            let opened = ['c', 'd', 'e'].into_iter().find_map(|kind| {
-                let plain = self.sealer.open(&place(&id, number, kind as u8), &record);
-                plain.ok().map(|plain| (kind, plain))
-            });
+            let (kind, record) = read_frame(&mut file)?;
+            let plain = self.sealer.open(&place(&id, number, kind), &record).map_err(damaged)?;
             number += 1;
-            opened.ok_or_else(|| damaged(Damage::Checksum))
+            Ok::<_, io::Error>((kind, plain))
         };
         let (first, cover) = frame()?;
-        if first != 'c' {
+        if first != b'c' {
             return Err(damaged(Damage::Content));
         }
         let cover = Cover::decode(&*cover).map_err(|_| damaged(Damage::Content))?;
@@ -198,8 +196,8 @@ impl SnapshotFile {
         let mut assembly = Assembly::default();
         loop {
             match frame()? {
-                ('d', chunk) => assembly.add(&chunk).map_err(|_| damaged(Damage::Content))?,
-                ('e', end) => {
+                (b'd', chunk) => assembly.add(&chunk).map_err(|_| damaged(Damage::Content))?,
+                (b'e', end) => {
                     let end = SnapshotEnd::decode(&*end).map_err(|_| damaged(Damage::Content))?;
                     let state = assembly.finish(version, end);
                     return Ok((meta, state.map_err(|_| damaged(Damage::Content))?));
@@ -210,16 +208,17 @@ impl SnapshotFile {
     }
 }
 
-fn read_frame(file: &mut impl Read) -> io::Result<Vec<u8>> {
-    let mut length = [0; 4];
-    file.read_exact(&mut length).map_err(cut)?;
-    let length = u32::from_be_bytes(length);
+fn read_frame(file: &mut impl Read) -> io::Result<(u8, Vec<u8>)> {
+    let mut head = [0; 5];
+    file.read_exact(&mut head).map_err(cut)?;
+    let [a, b, c, d, kind] = head;
+    let length = u32::from_be_bytes([a, b, c, d]);
     if length > FRAME_LIMIT {
         return Err(damaged(Damage::Content));
     }
     let mut record = vec![0; length as usize];
     file.read_exact(&mut record).map_err(cut)?;
-    Ok(record)
+    Ok((kind, record))
 }
 
 fn place(id: &[u8; 16], number: u64, kind: u8) -> [u8; 25] {

@@ -1,19 +1,18 @@
 //! Answers the other members' calls. What they carry was authenticated by the transport; that they are meant for this
 //! replica is checked here.
 
-use openraft::errors::RaftError;
 use prost::Message;
 use tokio_stream::StreamExt;
 
 use super::Replica;
 use crate::consensus::Consensus;
+use crate::raft::Snapshot;
 use crate::raft::machine::Frozen;
 use crate::raft::snapshot::Assembly;
 use crate::raft::wire::{
     self, AppendAnswer, AppendCall, Ballot, SnapshotAnswer, SnapshotFrame, TransferAnswer,
     TransferCall, Undecodable, VoteAnswer, VoteCall,
 };
-use crate::raft::{Snapshot, Types};
 use crate::{ChunkStream, RaftRpc, StoreError};
 
 impl From<Undecodable> for StoreError {
@@ -26,10 +25,6 @@ fn fatal(error: impl std::fmt::Display) -> StoreError {
     StoreError::Fatal(error.to_string())
 }
 
-fn died(error: RaftError<Types>) -> StoreError {
-    fatal(error)
-}
-
 impl Replica {
     /// Answers a call of another member.
     pub async fn handle(&self, rpc: RaftRpc, body: &[u8]) -> Result<Vec<u8>, StoreError> {
@@ -38,7 +33,7 @@ impl Replica {
                 let call: AppendCall = wire::decode(body, "append")?;
                 let consensus = self.addressed(call.target)?;
                 let response = consensus.raft.append_entries(call.request()?).await;
-                Ok(AppendAnswer::from(response.map_err(died)?).encode_to_vec())
+                Ok(AppendAnswer::from(response.map_err(fatal)?).encode_to_vec())
             }
             RaftRpc::Vote => {
                 let call: VoteCall = wire::decode(body, "vote")?;
@@ -48,7 +43,7 @@ impl Replica {
                     true => consensus.raft.pre_vote(request).await,
                     false => consensus.raft.vote(request).await,
                 };
-                Ok(VoteAnswer::from(response.map_err(died)?).encode_to_vec())
+                Ok(VoteAnswer::from(response.map_err(fatal)?).encode_to_vec())
             }
             RaftRpc::TransferLeader => {
                 let call: TransferCall = wire::decode(body, "transfer")?;

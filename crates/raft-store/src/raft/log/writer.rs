@@ -129,8 +129,8 @@ impl Writer {
             Err(error) => self.fail(error),
         }
         for waiting in batch.waiting {
-            let result = result.as_ref().map(|()| ());
-            waiting.tell(result.map_err(|e| io::Error::new(e.kind(), e.to_string())));
+            let copy = |e: &io::Error| io::Error::new(e.kind(), e.to_string());
+            waiting.tell(result.as_ref().copied().map_err(copy));
         }
     }
 

@@ -1,0 +1,123 @@
+use openraft::StorageError;
+use openraft::testing::log::{StoreBuilder, Suite};
+
+use super::*;
+use crate::raft::Types;
+
+/// Makes stores for the library's conformance suite.
+struct Stores(Backend);
+
+impl StoreBuilder<Types, Log, Machine, TempDir> for Stores {
+    async fn build(&self) -> Result<(TempDir, Log, Machine), StorageError<Types>> {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = config(dir.path(), 1);
+        config.backend = self.0;
+        let opened = open_files(config, watch::Sender::new(None), Publisher::new()).await.unwrap();
+        Ok((dir, opened.log, opened.machine))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_store_conforms_to_the_consensus_library() {
+    Suite::test_all(Stores(Backend::Redb)).await.unwrap();
+}
+
+#[cfg(feature = "sled")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_store_over_sled_conforms_to_the_consensus_library() {
+    Suite::test_all(Stores(Backend::Sled)).await.unwrap();
+}
+
+async fn filled(bench: &Bench) {
+    let group = bench.group(1).await;
+    for n in 0..60 {
+        write(&group[0], &format!("s{n}")).await.unwrap();
+    }
+    let built = async || group[0].consensus().unwrap().metrics().purged.is_some();
+    until("a snapshot is made", built).await;
+    bench.stop(&group[0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_secret_lies_on_disk_in_the_clear() {
+    let bench = Bench::with_snapshots_every(50);
+    filled(&bench).await;
+    let mut files = 0;
+    for file in std::fs::read_dir(bench.dir.path().join("m1")).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        assert!(!bytes.windows(13).any(|w| w == b"correct horse"));
+        files += 1;
+    }
+    assert_eq!(files, 2, "log and snapshot");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_data_key_opens_nothing() {
+    let bench = Bench::with_snapshots_every(50);
+    filled(&bench).await;
+    let mut wrong = config(bench.dir.path(), 1);
+    wrong.data_key = [1; 32];
+    let link = Arc::new(Link { hub: Arc::clone(&bench.hub), from: 1 });
+    let error = Replica::open(wrong, link).await.err().unwrap();
+    assert!(error.to_string().contains("does not open with this data key"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_byte_is_found_and_the_file_named_or_it_does_no_harm() {
+    let bench = Bench::with_snapshots_every(50);
+    filled(&bench).await;
+    let dir = bench.dir.path().join("m1");
+    let (mut found, mut harmless) = (0, 0);
+    for name in ["snapshot", "raft.redb"] {
+        let path = dir.join(name);
+        let sound = std::fs::read(&path).unwrap();
+        for position in (0..sound.len()).step_by(sound.len() / 40) {
+            let mut damaged = sound.clone();
+            damaged[position] ^= 0x10;
+            std::fs::write(&path, &damaged).unwrap();
+            let link = Arc::new(Link { hub: Arc::clone(&bench.hub), from: 1 });
+            match Replica::open(config(bench.dir.path(), 1), link).await {
+                Err(error) => {
+                    assert!(error.to_string().contains(name), "{position}: {error}");
+                    found += 1;
+                }
+                Ok(replica) => {
+                    assert_eq!(name, "raft.redb", "a snapshot has no byte that does not matter");
+                    until("all there", async || replica.store().view().count::<Secret>() == 60)
+                        .await;
+                    harmless += 1;
+                    replica.shutdown().await;
+                }
+            }
+        }
+        std::fs::write(&path, &sound).unwrap();
+    }
+    assert!(found > 40, "{found} found, {harmless} harmless");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_is_not_opened_for_another_node() {
+    let bench = Bench::new();
+    let group = bench.group(1).await;
+    bench.stop(&group[0]).await;
+    let mut other = config(bench.dir.path(), 1);
+    other.node_id = "m2".into();
+    let link = Arc::new(Link { hub: Arc::clone(&bench.hub), from: 1 });
+    let error = Replica::open(other, link).await.err().unwrap();
+    assert!(error.to_string().contains("belongs to node m1, but this is node m2"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_alone_costs_about_one_sync() {
+    let bench = Bench::new();
+    let group = bench.group(1).await;
+    let started = Instant::now();
+    for n in 0..200 {
+        write(&group[0], &format!("s{n}")).await.unwrap();
+    }
+    // A bound against gross waste only: a sync takes well below 5 ms even on a busy disk.
+    let each = started.elapsed() / 200;
+    eprintln!("{each:?} per commit");
+    assert!(each < Duration::from_millis(50), "{each:?} per commit");
+    bench.stop(&group[0]).await;
+}

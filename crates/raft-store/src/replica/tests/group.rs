@@ -1,0 +1,202 @@
+use super::*;
+use crate::Lagged;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_leader_acknowledged_is_on_all_and_survives_it() {
+    let bench = Bench::new();
+    let group = bench.group(3).await;
+    for n in 0..50 {
+        write(&group[0], &format!("s{n}")).await.unwrap();
+    }
+    until("replicated", async || group.iter().all(|r| has(r, "s49"))).await;
+    let refusal = write(&group[1], "x").await.unwrap_err();
+    assert_eq!(refusal, StoreError::NotLeader { leader: Some(member(1)) });
+
+    bench.stop(&group[0]).await;
+    let killed = Instant::now();
+    let next = leader(&group[1..]).await;
+    write(&next, "after").await.unwrap();
+    assert!(killed.elapsed() < Duration::from_secs(3), "{:?}", killed.elapsed());
+    assert!((0..50).all(|n| has(&next, &format!("s{n}"))));
+
+    let back = bench.open(1).await;
+    until("the old leader follows", async || has(&back, "after")).await;
+    let versions = |r: &Replica| {
+        let view = r.store().view();
+        view.all::<Secret>().map(|s| (s.id.clone(), s.meta)).collect::<Vec<_>>()
+    };
+    assert_eq!(versions(&back), versions(&next));
+    for replica in [&back, &group[1], &group[2]] {
+        bench.stop(replica).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_stopped_and_started_again_know_everything() {
+    let bench = Bench::new();
+    let group = bench.group(3).await;
+    for n in 0..20 {
+        write(&group[0], &format!("s{n}")).await.unwrap();
+    }
+    for replica in &group {
+        bench.stop(replica).await;
+    }
+    let mut again = Vec::new();
+    for id in 1..=3 {
+        again.push(bench.open(id).await);
+    }
+    let leader = leader(&again).await;
+    leader.read_barrier().await.unwrap();
+    assert_eq!(leader.store().view().count::<Secret>(), 20);
+    write(&leader, "more").await.unwrap();
+    for replica in &again {
+        bench.stop(replica).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_member_catches_up_by_snapshot() {
+    let bench = Bench::with_snapshots_every(50);
+    let group = bench.group(1).await;
+    for n in 0..200 {
+        write(&group[0], &format!("s{n}")).await.unwrap();
+    }
+    let purged = async || group[0].consensus().unwrap().metrics().purged.is_some();
+    until("the log is purged", purged).await;
+    let joiner = bench.open(2).await;
+    let mut feed = joiner.store().subscribe();
+    joiner.prepare(2).await.unwrap();
+    group[0].add_member(member(2)).await.unwrap();
+    until("it has all", async || joiner.store().view().count::<Secret>() == 200).await;
+    assert_eq!(feed.next().await.unwrap_err(), Lagged);
+    assert!(feed.resync().count::<Secret>() > 0);
+    assert!(joiner.members().iter().all(|m| m.voter));
+
+    bench.stop(&joiner).await;
+    let joiner = bench.open(2).await;
+    until("restored", async || joiner.store().view().count::<Secret>() == 200).await;
+    bench.stop(&joiner).await;
+    bench.stop(&group[0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_that_would_lose_the_quorum_is_refused_until_the_dead_one_is_gone() {
+    let bench = Bench::new();
+    let group = bench.group(3).await;
+    bench.stop(&group[2]).await;
+    let silent = async || group[0].members().iter().any(|m| !m.reachable);
+    until("its silence is noticed", silent).await;
+    let refusal = group[0].remove_member("m2").await.unwrap_err();
+    assert!(refusal.to_string().contains("of the 2 managers left 1 answer"), "{refusal}");
+    group[0].remove_member("m3").await.unwrap();
+    group[0].remove_member("m2").await.unwrap();
+    let refusal = group[0].remove_member("m1").await.unwrap_err();
+    assert!(refusal.to_string().contains("the last one"), "{refusal}");
+    let unknown = group[0].remove_member("m9").await.unwrap_err();
+    assert_eq!(unknown.to_string(), "manager m9 not found");
+    assert_eq!(group[0].members().len(), 1);
+    write(&group[0], "alone").await.unwrap();
+    for replica in &group[..2] {
+        bench.stop(replica).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_to_go_hands_over_first() {
+    let bench = Bench::new();
+    let group = bench.group(3).await;
+    let answer = group[0].remove_member("m1").await.unwrap_err();
+    let StoreError::NotLeader { leader: Some(heir) } = answer else { panic!("{answer}") };
+    let heir = group.iter().find(|r| r.raft_id() == Some(heir.raft_id)).unwrap();
+    until("it leads", async || heir.leadership().borrow().is_leader).await;
+    heir.remove_member("m1").await.unwrap();
+    assert_eq!(heir.members().len(), 2);
+    write(heir, "after").await.unwrap();
+    for replica in &group {
+        bench.stop(replica).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_without_a_majority_refuses_and_stands_back() {
+    let bench = Bench::new();
+    let group = bench.group(3).await;
+    bench.cut(1);
+    let next = leader(&group[1..]).await;
+    write(&next, "other side").await.unwrap();
+    until("it stands back", async || !group[0].leadership().borrow().is_leader).await;
+    let error = write(&group[0], "lost").await.unwrap_err();
+    assert!(matches!(error, StoreError::NoQuorum { .. } | StoreError::Timeout { .. }), "{error}");
+    assert!(group[0].read_barrier().await.is_err());
+    bench.heal(1);
+    until("it follows", async || has(&group[0], "other side")).await;
+    assert!(!has(&group[0], "lost"));
+    for replica in &group {
+        bench.stop(replica).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_is_applied_once_also_by_the_next_leader() {
+    let bench = Bench::new();
+    let group = bench.group(3).await;
+    let decide = |tx: &mut crate::Transaction| tx.create(secret("once"));
+    group[0].store().transact_once(1, "r1", decide).await.unwrap();
+    bench.stop(&group[0]).await;
+    let next = leader(&group[1..]).await;
+    let again = next.store().transact_once(1, "r1", decide).await.unwrap_err();
+    assert!(matches!(again, StoreError::Duplicate { .. }), "{again}");
+    for replica in &group[1..] {
+        bench.stop(replica).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writers_side_by_side_never_clash() {
+    let bench = Bench::new();
+    let group = bench.group(3).await;
+    let mut writers = tokio::task::JoinSet::new();
+    for w in 0..8 {
+        let store = group[0].store();
+        writers.spawn(async move {
+            for n in 0..10 {
+                // Each takes the next number of a shared counter: the count of what is there.
+                let next = store.transact(1, |tx| {
+                    let count = tx.view().count::<Secret>();
+                    tx.create(secret(&format!("n{count}"))).map(|()| count)
+                });
+                next.await.unwrap_or_else(|e| panic!("writer {w}, write {n}: {e}"));
+            }
+        });
+    }
+    while let Some(done) = writers.join_next().await {
+        done.unwrap();
+    }
+    assert!((0..80).all(|n| has(&group[0], &format!("n{n}"))));
+    for replica in &group {
+        bench.stop(replica).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manager_that_lost_its_log_comes_back_under_a_new_id() {
+    let bench = Bench::new();
+    let group = bench.group(3).await;
+    bench.stop(&group[2]).await;
+    std::fs::remove_dir_all(bench.dir.path().join("m3")).unwrap();
+    let silent = async || group[0].members().iter().any(|m| !m.reachable);
+    until("its silence is noticed", silent).await;
+    let fresh = Replica::open(
+        config(bench.dir.path(), 3),
+        Arc::new(Link { hub: Arc::clone(&bench.hub), from: 33 }),
+    );
+    let fresh = fresh.await.unwrap();
+    bench.hub.replicas.lock().unwrap().insert(33, fresh.clone());
+    fresh.prepare(33).await.unwrap();
+    group[0].add_member(Member { raft_id: 33, ..member(3) }).await.unwrap();
+    let ids: Vec<u64> = group[0].members().iter().map(|m| m.member.raft_id).collect();
+    assert_eq!(ids, [1, 2, 33]);
+    for replica in [&group[0], &group[1], &fresh] {
+        bench.stop(replica).await;
+    }
+}
