@@ -39,8 +39,8 @@ pub enum EngineError {
     #[error("container {container}: {message}")]
     Shim { container: String, message: String },
     /// The image store failed.
-    #[error("image store: {0}")]
-    Image(String),
+    #[error(transparent)]
+    Image(crate::image::ImageError),
     /// A file or socket of the engine failed.
     #[error("{context}: {source}")]
     Io { context: String, source: std::io::Error },

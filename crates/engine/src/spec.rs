@@ -182,6 +182,20 @@ impl Default for LogLimits {
     }
 }
 
+impl From<&crate::image::Healthcheck> for Healthcheck {
+    fn from(image: &crate::image::Healthcheck) -> Self {
+        let time = |nanos: i64| u64::try_from(nanos).ok().filter(|n| *n > 0);
+        Self {
+            test: image.test.clone(),
+            interval: time(image.interval).map(Duration::from_nanos),
+            timeout: time(image.timeout).map(Duration::from_nanos),
+            start_period: time(image.start_period).map(Duration::from_nanos),
+            start_interval: time(image.start_interval).map(Duration::from_nanos),
+            retries: u32::try_from(image.retries).ok().filter(|n| *n > 0),
+        }
+    }
+}
+
 /// A health check as images and services state it; absent times take Docker's defaults.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

@@ -85,6 +85,12 @@ pub struct ContainerState {
     pub health: HealthState,
 }
 
+/// Nanoseconds since 1970.
+pub(crate) fn now() -> u64 {
+    let elapsed = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// What is stored per container (`record.json`); everything needed to adopt it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Record {
@@ -94,7 +100,7 @@ pub(crate) struct Record {
     pub image_id: String,
     pub spec: ContainerSpec,
     pub plan: Plan,
-    /// The image had secret files or configs, which are gone once its shim is.
+    /// The container had secret files or configs, which are gone once its shim is.
     pub has_files: bool,
     /// Names of volumes made for this container alone.
     pub anonymous_volumes: Vec<String>,
