@@ -1,2 +1,22 @@
-//! (to be written)
-fn main() {}
+//! `swarmctl`: reads the command line, runs one command, says what went wrong in one line, and exits.
+//!
+//! All behaviour lives in the library; this file only knows processes: runtime, streams, exit codes.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = swarm_ctl::Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return swarm_ctl::failure::report(&error.into()),
+    };
+    let outcome = runtime.block_on(swarm_ctl::run(cli));
+    // A reader of stdin may still be blocked in its thread: nobody waits for it.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => swarm_ctl::failure::report(&error),
+    }
+}

@@ -1,0 +1,96 @@
+//! Commands on the cluster as a whole and on this node's part in it: `swarmctl init`, `join`, … (also `swarmctl swarm …`).
+
+mod info;
+mod init;
+mod join;
+mod join_token;
+mod leave;
+mod update;
+
+use anyhow::Result;
+use clap::{Subcommand, ValueEnum};
+use swarm_api::NodeAvailability;
+
+use crate::client::Client;
+
+pub use join_token::{cluster, join_command, token};
+
+/// What can be done with a cluster.
+#[derive(Subcommand, Debug)]
+pub enum ClusterCommand {
+    /// Make a cluster with this node as its first manager
+    Init(Box<init::InitFlags>),
+    /// Join this node to a cluster
+    Join(join::JoinFlags),
+    /// Show or rotate the token that lets nodes join
+    JoinToken(join_token::JoinTokenFlags),
+    /// Take this node out of its cluster
+    Leave(leave::LeaveFlags),
+    /// Change settings of the cluster
+    Update(update::UpdateFlags),
+    /// Show this node and its cluster
+    Info(info::InfoFlags),
+}
+
+impl ClusterCommand {
+    /// Runs it.
+    pub async fn run(self, client: &Client) -> Result<()> {
+        match self {
+            Self::Init(flags) => flags.run(client).await,
+            Self::Join(flags) => flags.run(client).await,
+            Self::JoinToken(flags) => flags.run(client).await,
+            Self::Leave(flags) => flags.run(client).await,
+            Self::Update(flags) => flags.run(client).await,
+            Self::Info(flags) => flags.run(client).await,
+        }
+    }
+}
+
+/// Whether a node takes tasks.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq)]
+pub enum Availability {
+    /// Takes tasks
+    Active,
+    /// Keeps its tasks, takes no new ones
+    Pause,
+    /// Its tasks move elsewhere
+    Drain,
+}
+
+impl From<Availability> for NodeAvailability {
+    fn from(availability: Availability) -> Self {
+        match availability {
+            Availability::Active => Self::Active,
+            Availability::Pause => Self::Pause,
+            Availability::Drain => Self::Drain,
+        }
+    }
+}
+
+/// Which of the two kinds of node.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq)]
+pub enum Role {
+    /// Runs tasks
+    Worker,
+    /// Also keeps the cluster's state
+    Manager,
+}
+
+impl Role {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Worker => "worker",
+            Self::Manager => "manager",
+        }
+    }
+}
+
+impl From<Role> for swarm_api::NodeRole {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Worker => Self::Worker,
+            Role::Manager => Self::Manager,
+        }
+    }
+}
