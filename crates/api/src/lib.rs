@@ -16,6 +16,7 @@ pub mod object;
 pub mod port;
 pub mod resource;
 pub mod size;
+pub mod template;
 pub mod time;
 
 /// Generated from `proto/`.

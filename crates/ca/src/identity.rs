@@ -1,4 +1,5 @@
-//! A node's own identity: certificate, key and the root it trusts, kept in three files of its state folder.
+//! A node's own identity: key and certificate in one file of its state folder, so that a crash never leaves a key beside the
+//! certificate of another, and the root it trusts in a second.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -15,9 +16,9 @@ use zeroize::Zeroizing;
 use crate::CaError;
 use crate::caller::Subject;
 
-const CERTIFICATE_FILE: &str = "swarm-node.crt";
-const KEY_FILE: &str = "swarm-node.key";
+const NODE_FILE: &str = "swarm-node.pem";
 const ROOT_FILE: &str = "swarm-root-ca.crt";
+const CERTIFICATE_START: &str = "-----BEGIN CERTIFICATE-----";
 
 /// A new key and the request to certify it: (key PEM, request DER).
 pub fn new_csr() -> Result<(Zeroizing<String>, Vec<u8>), CaError> {
@@ -78,24 +79,26 @@ impl Identity {
             let path = dir.join(name);
             fs::read_to_string(&path).map_err(|source| CaError::File { path, source })
         };
-        let certificate = match read(CERTIFICATE_FILE) {
+        let node = match read(NODE_FILE).map(Zeroizing::new) {
             Err(CaError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 return Ok(None);
             }
             other => other?,
         };
-        Self::new(certificate, Zeroizing::new(read(KEY_FILE)?), read(ROOT_FILE)?).map(Some)
+        let malformed = || CaError::malformed("node identity", "want a key and a certificate");
+        let (key, certificate) = node.split_once(CERTIFICATE_START).ok_or_else(malformed)?;
+        let certificate = format!("{CERTIFICATE_START}{certificate}");
+        Self::new(certificate, Zeroizing::new(key.to_owned()), read(ROOT_FILE)?).map(Some)
     }
 
-    /// Writes it to `dir`, the certificate last: without it the other two do not count.
+    /// Writes it to `dir`, the root first: without the other file it does not count.
     pub fn save(&self, dir: &Path) -> Result<(), CaError> {
         let failed = |path: &Path, source| CaError::File { path: path.to_owned(), source };
         fs::create_dir_all(dir).map_err(|e| failed(dir, e))?;
-        for (name, text, mode) in [
-            (ROOT_FILE, self.root_pem.as_str(), 0o644),
-            (KEY_FILE, self.key_pem.as_str(), 0o600),
-            (CERTIFICATE_FILE, self.certificate_pem.as_str(), 0o644),
-        ] {
+        let node = Zeroizing::new(format!("{}{}", *self.key_pem, self.certificate_pem));
+        for (name, text, mode) in
+            [(ROOT_FILE, self.root_pem.as_str(), 0o644), (NODE_FILE, node.as_str(), 0o600)]
+        {
             let path = dir.join(name);
             write_atomic(dir, &path, text.as_bytes(), mode).map_err(|e| failed(&path, e))?;
         }
@@ -143,7 +146,7 @@ mod tests {
         identity.save(dir.path()).unwrap();
         let loaded = Identity::load(dir.path()).unwrap().unwrap();
         assert_eq!((loaded.node_id.as_str(), loaded.role), ("n1", NodeRole::Worker));
-        let mode = fs::metadata(dir.path().join(KEY_FILE)).unwrap().permissions().mode();
+        let mode = fs::metadata(dir.path().join(NODE_FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(!format!("{loaded:?}").contains("PRIVATE"));
     }

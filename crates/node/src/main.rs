@@ -1,2 +1,68 @@
-//! (to be written)
-fn main() {}
+//! `swarmd`: reads its command line, starts the daemon, ends it on SIGTERM or SIGINT. Containers go on without it.
+#![forbid(unsafe_code)]
+
+mod address;
+mod args;
+mod certificate;
+mod daemon;
+mod enter;
+mod front;
+mod leave;
+mod listener;
+mod member;
+mod node_service;
+mod state;
+mod upstream;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Args, LogFormat};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if let Err(error) = start_log(&args) {
+        eprintln!("swarmd: invalid --log-level \"{}\": {error}", args.log_level);
+        return ExitCode::from(64);
+    }
+    match run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = %format!("{error:#}"), "swarmd ends");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let cancel = CancellationToken::new();
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let on_signal = cancel.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("stopping on a signal");
+            on_signal.cancel();
+        });
+        daemon::run(args, cancel).await
+    })
+}
+
+fn start_log(args: &Args) -> Result<(), tracing_subscriber::filter::ParseError> {
+    let filter = EnvFilter::try_new(&args.log_level)?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match args.log_format {
+        LogFormat::Text => log.with_ansi(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! Puts the parts of the agent together and ends them together.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use swarm_api::SessionMessage;
+use swarm_ca::Credentials;
+use swarm_engine::spec::RemoveVolumes;
+use swarm_engine::{Engine, EngineError};
+use swarm_overlay_net::NodeNet;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::assignment::Assignments;
+use crate::container::NodeExecutor;
+use crate::describe::NodeFacts;
+use crate::fetch::Fetcher;
+use crate::ledger::Ledger;
+use crate::local_network::{LOCAL_SUBNET, LocalAddresses};
+use crate::logs;
+use crate::networks::Networks;
+use crate::report::Reports;
+use crate::session::{self, SessionLink};
+use crate::worker::Worker;
+
+/// Label on the containers of tasks.
+const TASK_LABEL: &str = "com.docker.swarm.task.id";
+
+/// What an agent is made of.
+pub struct AgentConfig {
+    /// The node's identity.
+    pub credentials: Credentials,
+    /// The node's engine.
+    pub engine: Engine,
+    /// The node's data plane.
+    pub net: NodeNet,
+    /// What the node is.
+    pub facts: NodeFacts,
+    /// Folder for the ledger and local addresses.
+    pub state_dir: PathBuf,
+    /// Managers to try; updated by the node as it learns.
+    pub managers: watch::Receiver<Vec<String>>,
+    /// Resolvers of the host, for names that the cluster does not know.
+    pub upstreams: Vec<SocketAddr>,
+}
+
+/// Why an agent cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// Its folder.
+    #[error("{}: {source}", path.display())]
+    State {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// A running agent.
+pub struct Agent {
+    cancel: CancellationToken,
+    tracker: TaskTracker,
+    news: watch::Receiver<Option<SessionMessage>>,
+    fetcher: Fetcher,
+    engine: Engine,
+}
+
+impl Agent {
+    /// Starts from what the node's disk and kernel hold; the session follows when a manager answers.
+    pub fn start(config: AgentConfig) -> Result<Self, AgentError> {
+        let cancel = CancellationToken::new();
+        let tracker = TaskTracker::new();
+        let node_id = config.credentials.identity().node_id.clone();
+        let (assignments_in, assignments) = watch::channel(None::<Arc<Assignments>>);
+        let (news_in, news) = watch::channel(None);
+        let (channel_in, channel) = watch::channel(None);
+        let failed = |path: &PathBuf| {
+            let path = path.clone();
+            move |source| AgentError::State { path, source }
+        };
+        let addresses_dir = config.state_dir.join("addresses");
+        let local =
+            LocalAddresses::open(&addresses_dir, LOCAL_SUBNET).map_err(failed(&addresses_dir))?;
+        let ledger_dir = config.state_dir.join("tasks");
+        let ledger = Ledger::open(&ledger_dir).map_err(failed(&ledger_dir))?;
+        let fetcher = Fetcher::new(
+            config.engine.images().clone(),
+            config.credentials.clone(),
+            assignments.clone(),
+        );
+        let networks = Networks::new(
+            config.net,
+            node_id.clone(),
+            local,
+            config.upstreams,
+            cancel.child_token(),
+        );
+        let executor = Arc::new(NodeExecutor::new(
+            config.engine.clone(),
+            networks.clone(),
+            fetcher.clone(),
+            config.facts,
+            node_id.clone(),
+            assignments.clone(),
+        ));
+        let reports = Reports::new(ledger.clone());
+        let known = ledger.tasks().map_err(failed(&ledger_dir))?;
+        let known: BTreeSet<String> = known.into_iter().map(|t| t.id).collect();
+        let worker =
+            Worker::restore(executor.clone(), ledger, reports.clone(), cancel.child_token())
+                .map_err(failed(&ledger_dir))?;
+        tracker.spawn(sweep(config.engine.clone(), networks.clone(), known));
+        tracker.spawn(networks.run(assignments.clone()));
+        tracker.spawn(worker.run(assignments));
+        let engine = config.engine.clone();
+        tracker.spawn(logs::run(config.engine, node_id, channel, cancel.child_token()));
+        let link = SessionLink {
+            credentials: config.credentials,
+            managers: config.managers,
+            executor,
+            reports,
+            assignments: assignments_in,
+            news: news_in,
+            channel: channel_in,
+        };
+        tracker.spawn(session::run(link, cancel.child_token()));
+        tracker.close();
+        Ok(Self { cancel, tracker, news, fetcher, engine })
+    }
+
+    /// News of the cluster: this node's object, the managers, the trusted root.
+    pub fn news(&self) -> watch::Receiver<Option<SessionMessage>> {
+        self.news.clone()
+    }
+
+    /// Fetches images from the cluster.
+    pub fn fetcher(&self) -> Fetcher {
+        self.fetcher.clone()
+    }
+
+    /// Ends the agent; containers go on and are adopted by the next one.
+    pub async fn stop(&self) {
+        self.cancel.cancel();
+        self.tracker.wait().await;
+    }
+
+    /// Removes every container of a task from this node. For a node that leaves; the agent must have been stopped.
+    pub async fn remove_containers(&self) -> Result<(), EngineError> {
+        for container in self.engine.list() {
+            if container.labels.contains_key(TASK_LABEL) {
+                discard(&self.engine, &container.id).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Removes containers and sandboxes whose tasks the ledger does not know: a crash came between.
+async fn sweep(engine: Engine, networks: Networks, known: BTreeSet<String>) {
+    for container in engine.list() {
+        let Some(task) = container.labels.get(TASK_LABEL) else { continue };
+        if !known.contains(task)
+            && let Err(error) = discard(&engine, &container.id).await
+        {
+            tracing::warn!(container = %container.name, %error, "remove left-over container");
+        }
+    }
+    networks.sweep(&known).await;
+}
+
+/// Ends and removes a container that nobody waits for.
+async fn discard(engine: &Engine, id: &str) -> Result<(), EngineError> {
+    engine.stop(id, None, Some(Duration::ZERO)).await?;
+    engine.remove(id, RemoveVolumes::Anonymous).await
+}

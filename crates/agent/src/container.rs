@@ -1,0 +1,293 @@
+//! The production [`Controller`]: one task's image, namespace and container, through engine and data plane.
+//!
+//! Everything is found again by the container's name (`service.slot.taskid`), so each method may be repeated after a restart.
+
+mod spec;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use swarm_api::{ContainerStatus, NodeDescription, PortConfig, PublishMode, Task};
+use swarm_engine::spec::{NetworkMode, RemoveVolumes};
+use swarm_engine::{ContainerState, Engine, EngineError, HealthState, Phase};
+use swarm_overlay_net::HostPort;
+use tokio::sync::watch;
+
+use crate::assignment::Assignments;
+use crate::controller::{Controller, Executor, Exit, StepError};
+use crate::describe::NodeFacts;
+use crate::fetch::Fetcher;
+use crate::networks::Networks;
+use crate::plan;
+
+pub use spec::SpecError;
+
+/// A task that serves others is taken out of load balancing and DNS of all nodes before it is told to stop: the managers push
+/// that as soon as its desired state changes. This is longer than such a push takes, many times over.
+const DRAIN_TIME: Duration = Duration::from_millis(500);
+
+/// What all controllers of a node share.
+pub struct NodeExecutor {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    engine: Engine,
+    networks: Networks,
+    fetcher: Fetcher,
+    facts: NodeFacts,
+    node_id: String,
+    assignments: watch::Receiver<Option<Arc<Assignments>>>,
+}
+
+impl NodeExecutor {
+    /// An executor on `engine` and `networks`.
+    pub fn new(
+        engine: Engine,
+        networks: Networks,
+        fetcher: Fetcher,
+        facts: NodeFacts,
+        node_id: String,
+        assignments: watch::Receiver<Option<Arc<Assignments>>>,
+    ) -> Self {
+        let shared = Shared { engine, networks, fetcher, facts, node_id, assignments };
+        Self { shared: Arc::new(shared) }
+    }
+}
+
+#[tonic::async_trait]
+impl Executor for NodeExecutor {
+    async fn describe(&self) -> NodeDescription {
+        self.shared.facts.describe()
+    }
+
+    fn controller(&self, task: &Task) -> Arc<dyn Controller> {
+        Arc::new(ContainerController {
+            node: self.shared.clone(),
+            task: task.clone(),
+            host_ports: Mutex::new(
+                task.status.as_ref().map(|s| s.host_ports.clone()).unwrap_or_default(),
+            ),
+        })
+    }
+}
+
+struct ContainerController {
+    node: Arc<Shared>,
+    task: Task,
+    // As bound; a std mutex, as nothing awaits while it is held.
+    host_ports: Mutex<Vec<PortConfig>>,
+}
+
+#[tonic::async_trait]
+impl Controller for ContainerController {
+    async fn prepare(&self) -> Result<(), StepError> {
+        let container = self.container_spec()?;
+        self.node.fetcher.ensure(&container.image).await.map_err(fatal)?;
+        let network = self.network().await?;
+        let set = self.node.assignments.borrow().clone().unwrap_or_default();
+        let context = self.node.facts.context(&self.task, &self.node.node_id);
+        let mut spec = spec::container(&self.task, &set, &context).map_err(fatal)?;
+        spec.network = network;
+        match self.node.engine.create(spec).await {
+            Ok(_) | Err(EngineError::AlreadyExists { .. }) => Ok(()),
+            Err(error) => Err(fatal(error)),
+        }
+    }
+
+    async fn start(&self) -> Result<(), StepError> {
+        let engine = &self.node.engine;
+        let found = self.find().ok_or_else(|| fatal("its container is gone"))?;
+        if found.phase == Phase::Created {
+            engine.start(&found.id).await.map_err(fatal)?;
+        }
+        let mut health = engine.health(&found.id).map_err(fatal)?;
+        let settled = async {
+            health.wait_for(|h| *h != HealthState::Starting).await.map(|state| *state).ok()
+        };
+        tokio::select! {
+            state = settled => match state {
+                Some(HealthState::Unhealthy) => Err(fatal("unhealthy container")),
+                _ => Ok(()),
+            },
+            // A task that ends at once has run all the same; one that fails has not.
+            exit = engine.wait(&found.id) => match exit.map_err(fatal)? {
+                exit if exit.code == 0 => Ok(()),
+                exit => Err(fatal(exit_text(&exit))),
+            },
+        }
+    }
+
+    async fn wait(&self) -> Result<Exit, StepError> {
+        let engine = &self.node.engine;
+        let found = self.find().ok_or_else(|| fatal("its container is gone"))?;
+        let mut health = engine.health(&found.id).map_err(fatal)?;
+        let unhealthy = async {
+            // A sender that is gone says nothing about health.
+            if health.wait_for(|h| *h == HealthState::Unhealthy).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let ended = tokio::select! {
+            exit = engine.wait(&found.id) => Some(exit.map_err(fatal)?),
+            () = unhealthy => None,
+        };
+        let exit = match ended {
+            Some(exit) => exit,
+            None => {
+                self.stop(&found).await?;
+                let mut exit = engine.wait(&found.id).await.map_err(fatal)?;
+                exit.error = Some("unhealthy container".into());
+                exit
+            }
+        };
+        let detail = match (&exit.error, exit.oom_killed) {
+            (Some(error), _) => Some(error.clone()),
+            (None, true) => Some("out of memory".into()),
+            (None, false) => None,
+        };
+        Ok(Exit { code: exit.code, detail })
+    }
+
+    async fn shutdown(&self) -> Result<(), StepError> {
+        let Some(found) = self.find() else { return Ok(()) };
+        if found.phase != Phase::Running {
+            return Ok(());
+        }
+        if !self.task.networks.is_empty() {
+            tokio::time::sleep(DRAIN_TIME).await;
+        }
+        self.stop(&found).await
+    }
+
+    async fn remove(&self) -> Result<(), StepError> {
+        if let Some(found) = self.find() {
+            let removed = self.node.engine.remove(&found.id, RemoveVolumes::Anonymous).await;
+            match removed {
+                Ok(()) | Err(EngineError::NotFound(_)) => {}
+                Err(error) => return Err(fatal(error)),
+            }
+        }
+        self.node.networks.release(&self.task.id).await.map_err(fatal)
+    }
+
+    async fn status(&self) -> Option<ContainerStatus> {
+        let found = self.find()?;
+        Some(ContainerStatus {
+            pid: found.pid.unwrap_or_default().into(),
+            exit_code: match &found.phase {
+                Phase::Exited(exit) => exit.code,
+                _ => 0,
+            },
+            container_id: found.id,
+        })
+    }
+
+    async fn host_ports(&self) -> Vec<PortConfig> {
+        self.host_ports.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ContainerController {
+    fn container_spec(&self) -> Result<&swarm_api::ContainerSpec, StepError> {
+        let spec = self.task.spec.as_ref().and_then(|s| s.container.as_ref());
+        spec.ok_or_else(|| fatal("the task has no container"))
+    }
+
+    fn find(&self) -> Option<ContainerState> {
+        self.node.engine.inspect(&self.task.full_name()).ok()
+    }
+
+    /// Signal and grace period are the container's own.
+    async fn stop(&self, found: &ContainerState) -> Result<(), StepError> {
+        self.node.engine.stop(&found.id, None, None).await.map(drop).map_err(fatal)
+    }
+
+    /// The namespace of the task's attachments, or the host's own where it asks for that.
+    async fn network(&self) -> Result<NetworkMode, StepError> {
+        let targets = self.task.spec.as_ref().map(|s| s.networks.as_slice()).unwrap_or_default();
+        match targets.first().map(|t| t.target.as_str()) {
+            Some("host") => return Ok(NetworkMode::Host),
+            Some("none") => return Ok(NetworkMode::None),
+            _ => {}
+        }
+        let attachments = self.attachments()?;
+        let naming = spec::naming(self.container_spec()?).map_err(fatal)?;
+        let sandbox = self
+            .node
+            .networks
+            .sandbox(&self.task.id, &attachments, self.needs_local(), self.wanted_ports(), &naming)
+            .await
+            .map_err(fatal)?;
+        let bound = sandbox.host_ports.iter().map(bound_port).collect();
+        *self.host_ports.lock().unwrap_or_else(PoisonError::into_inner) = bound;
+        Ok(NetworkMode::Namespace(PathBuf::from(&sandbox.netns)))
+    }
+
+    fn attachments(&self) -> Result<Vec<(String, Ipv4Addr)>, StepError> {
+        self.task
+            .networks
+            .iter()
+            .map(|n| match n.address.parse() {
+                Ok(address) => Ok((n.network_id.clone(), address)),
+                Err(_) => Err(fatal(format!("invalid address \"{}\"", n.address))),
+            })
+            .collect()
+    }
+
+    /// Whether nothing but the ingress network (which leads nowhere) would be attached.
+    fn needs_local(&self) -> bool {
+        let set = self.node.assignments.borrow().clone().unwrap_or_default();
+        let is_ingress = |id: &str| {
+            set.networks.get(id).and_then(|n| n.spec.as_ref()).is_some_and(|s| s.ingress)
+        };
+        self.task.networks.iter().all(|n| is_ingress(&n.network_id))
+    }
+
+    fn wanted_ports(&self) -> Vec<HostPort> {
+        let ports = self.task.endpoint.as_ref().map(|e| e.ports.as_slice()).unwrap_or_default();
+        ports
+            .iter()
+            .filter(|p| p.mode() == PublishMode::Host)
+            .filter_map(|p| {
+                Some(HostPort {
+                    host_ip: p.host_ip.parse::<IpAddr>().ok(),
+                    published: u16::try_from(p.published).ok()?,
+                    target: u16::try_from(p.target).ok()?,
+                    protocol: plan::protocol(p.protocol()),
+                })
+            })
+            .collect()
+    }
+}
+
+fn bound_port(port: &HostPort) -> PortConfig {
+    use swarm_overlay_net::Protocol as Net;
+    PortConfig {
+        name: String::new(),
+        protocol: match port.protocol {
+            Net::Tcp => swarm_api::Protocol::Tcp,
+            Net::Udp => swarm_api::Protocol::Udp,
+            Net::Sctp => swarm_api::Protocol::Sctp,
+        }
+        .into(),
+        target: port.target.into(),
+        published: port.published.into(),
+        mode: PublishMode::Host.into(),
+        host_ip: port.host_ip.map(|ip| ip.to_string()).unwrap_or_default(),
+    }
+}
+
+fn exit_text(exit: &swarm_engine::ExitStatus) -> String {
+    let detail = match exit.oom_killed {
+        true => ": out of memory",
+        false => "",
+    };
+    format!("task: non-zero exit ({}){detail}", exit.code)
+}
+
+fn fatal(error: impl ToString) -> StepError {
+    StepError::Fatal(error.to_string())
+}

@@ -1,0 +1,300 @@
+//! Into a cluster: `init` makes one, `join` enters one. Either the node is a member at the end, or nothing of it is left.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use swarm_api::node_ca_client::NodeCaClient;
+use swarm_api::{
+    InitRequest, IssueCertificateRequest, JoinRequest, NodeAvailability, NodeRole, id,
+};
+use swarm_ca::{CaError, Identity, JoinToken, Root, anonymous_channel, fetch_root, new_csr};
+use swarm_manager::{ClusterSeed, Mode};
+use tokio::time::timeout;
+use tonic::{Code, Status};
+
+use crate::address::{self, interfaces};
+use crate::daemon::Daemon;
+use crate::member::{Member, bind};
+use crate::state::Settings;
+
+/// Life of the first manager's certificate: the default of a cluster, 90 days.
+const CERT_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
+/// VXLAN's port.
+const DATA_PATH_PORT: u32 = 4789;
+/// Docker's range for it.
+const DATA_PATH_PORTS: std::ops::RangeInclusive<u32> = 1024..=49151;
+/// A manager that does not issue a certificate by then is passed over.
+const ISSUE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Docker's value.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(20);
+const ALREADY: &str = "This node is already part of a swarm. Use \"swarmctl leave\" to leave this \
+     swarm and join another one.";
+const SLOW: &str = "Timeout was reached before node joined. The attempt to join the swarm will \
+     continue in the background. Use the \"swarmctl info\" command to see the current swarm \
+     status of your node.";
+
+/// Makes a new cluster with this node as its first manager. Returns the node's id.
+pub async fn init(daemon: &Arc<Daemon>, request: InitRequest) -> Result<String, Status> {
+    let mut place = daemon.member.lock().await;
+    if request.force_new_cluster {
+        let text = "--force-new-cluster is not supported yet";
+        return Err(Status::unimplemented(text));
+    }
+    if place.is_some() {
+        return Err(Status::failed_precondition(ALREADY));
+    }
+    check_pools(&request)?;
+    let wanted = Wanted {
+        listen: &request.listen_addr,
+        advertise: &request.advertise_addr,
+        data_path: &request.data_path_addr,
+        data_path_port: request.data_path_port,
+    };
+    let mut settings = settings(daemon, &wanted)?;
+    settings.managers = vec![settings.advertise_addr.clone()];
+    let (cluster_id, node_id) = (id::random_id(), id::random_id());
+    let (root, identity) = first_identity(&cluster_id, &node_id).map_err(internal)?;
+    let seed = ClusterSeed {
+        root,
+        cluster_id,
+        node_id: node_id.clone(),
+        hostname: daemon.hostname.clone(),
+        availability: request.availability(),
+        default_addr_pool: request.default_addr_pool,
+        subnet_size: request.subnet_size,
+        data_path_port: settings.data_path_port.into(),
+    };
+    let mode = Some(Mode::Bootstrap(Box::new(seed)));
+    *place = Some(begin(daemon, identity, settings, mode).await?);
+    Ok(node_id)
+}
+
+/// Enters the cluster that one of the remote managers belongs to. Returns the node's id and role.
+pub async fn join(
+    daemon: &Arc<Daemon>,
+    request: JoinRequest,
+) -> Result<(String, NodeRole), Status> {
+    let mut place = daemon.member.lock().await;
+    if place.is_some() {
+        return Err(Status::failed_precondition(ALREADY));
+    }
+    let token: JoinToken = request
+        .token
+        .parse()
+        .map_err(|e: swarm_ca::TokenError| Status::invalid_argument(e.to_string()))?;
+    let wanted = Wanted {
+        listen: &request.listen_addr,
+        advertise: &request.advertise_addr,
+        data_path: &request.data_path_addr,
+        data_path_port: 0,
+    };
+    let mut settings = settings(daemon, &wanted)?;
+    // Before a manager is asked: an address in use must not leave a node in the cluster's list.
+    drop(bind(&settings).await.map_err(|e| Status::unavailable(format!("{e:#}")))?);
+    let (identity, remote) = enrol(daemon, &request, &token).await?;
+    settings.managers = vec![remote];
+    let role = identity.role;
+    let node_id = identity.node_id.clone();
+    let mode =
+        (role == NodeRole::Manager).then(|| Mode::Join { remotes: settings.managers.clone() });
+    let member = begin(daemon, identity, settings, mode).await?;
+    let mut news = member.news();
+    let manager = member.manager().await;
+    *place = Some(member);
+    drop(place);
+    let joined = async {
+        let heard = news.wait_for(Option::is_some).await.is_ok();
+        match manager {
+            Some(manager) => heard && manager.ready(JOIN_TIMEOUT).await.is_ok(),
+            None => heard,
+        }
+    };
+    match timeout(JOIN_TIMEOUT, joined).await {
+        Ok(true) => Ok((node_id, role)),
+        _ => Err(Status::deadline_exceeded(SLOW)),
+    }
+}
+
+/// Keeps identity and settings, then starts; on failure both are removed again.
+async fn begin(
+    daemon: &Arc<Daemon>,
+    identity: Identity,
+    settings: Settings,
+    mode: Option<Mode>,
+) -> Result<Member, Status> {
+    let started = async {
+        let listener = bind(&settings).await?;
+        identity.save(&daemon.state.identity())?;
+        daemon.state.save_settings(&settings)?;
+        Member::begin(daemon, identity, settings, listener, mode).await
+    };
+    match started.await {
+        Ok(member) => Ok(member),
+        Err(error) => {
+            if let Err(error) = daemon.state.wipe() {
+                tracing::error!(%error, "remove what a failed init or join left");
+            }
+            daemon.slot.clear(crate::daemon::NO_CLUSTER);
+            Err(Status::internal(format!("{error:#}")))
+        }
+    }
+}
+
+/// A certificate from the first remote that gives one.
+async fn enrol(
+    daemon: &Daemon,
+    request: &JoinRequest,
+    token: &JoinToken,
+) -> Result<(Identity, String), Status> {
+    let missing = || Status::invalid_argument("the address of a manager is missing");
+    let mut failure = missing();
+    for remote in &request.remote_addrs {
+        let remote = with_port(remote);
+        match enrol_at(daemon, request, token, &remote).await {
+            Ok(identity) => return Ok((identity, remote)),
+            // What a manager refuses, the others refuse too.
+            Err(status) if status.code() == Code::Unavailable => failure = status,
+            Err(status) => return Err(status),
+        }
+    }
+    Err(failure)
+}
+
+async fn enrol_at(
+    daemon: &Daemon,
+    request: &JoinRequest,
+    token: &JoinToken,
+    remote: &str,
+) -> Result<Identity, Status> {
+    let root = fetch_root(remote, token).await.map_err(|error| match error {
+        CaError::WrongRoot { .. } => Status::permission_denied(error.to_string()),
+        _ => Status::unavailable(error.to_string()),
+    })?;
+    let channel = anonymous_channel(remote, &root).await.map_err(internal)?;
+    let (key, csr_der) = new_csr().map_err(internal)?;
+    let issue = IssueCertificateRequest {
+        csr_der,
+        token: token.to_string(),
+        availability: NodeAvailability::try_from(request.availability).unwrap_or_default().into(),
+        hostname: daemon.hostname.clone(),
+    };
+    let mut client = NodeCaClient::new(channel);
+    let answer = timeout(ISSUE_TIMEOUT, client.issue_certificate(issue)).await;
+    let slow = || Status::unavailable(format!("{remote}: no answer within {ISSUE_TIMEOUT:?}"));
+    let answer = answer.map_err(|_| slow())??.into_inner();
+    Identity::new(answer.certificate_pem, key, answer.root_ca_pem).map_err(internal)
+}
+
+fn first_identity(cluster_id: &str, node_id: &str) -> Result<(Root, Identity), CaError> {
+    let now = SystemTime::now();
+    let root = Root::generate(cluster_id, now)?;
+    let (key, csr) = new_csr()?;
+    let pem = root.issue(&csr, node_id, NodeRole::Manager, cluster_id, CERT_LIFE, now)?;
+    let identity = Identity::new(pem, key, root.certificate_pem().to_owned())?;
+    Ok((root, identity))
+}
+
+struct Wanted<'a> {
+    listen: &'a str,
+    advertise: &'a str,
+    data_path: &'a str,
+    data_path_port: u32,
+}
+
+/// Addresses as asked for, else the daemon's own defaults.
+fn settings(daemon: &Daemon, wanted: &Wanted<'_>) -> Result<Settings, Status> {
+    let interfaces = interfaces();
+    let invalid = |e: address::AddressError| Status::invalid_argument(e.to_string());
+    let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let listen = given(wanted.listen).unwrap_or_else(|| daemon.args.listen_addr.clone());
+    let listen = address::parse(&listen, &interfaces).map_err(invalid)?;
+    let advertise = given(wanted.advertise).or_else(|| daemon.args.advertise_addr.clone());
+    let advertise =
+        address::advertised(advertise.as_deref(), listen, &interfaces).map_err(invalid)?;
+    let data_path = given(wanted.data_path).or_else(|| daemon.args.data_path_addr.clone());
+    let data_path = match data_path {
+        Some(text) => address::parse(&text, &interfaces).map_err(invalid)?.ip(),
+        None => advertise.ip(),
+    };
+    let port = match wanted.data_path_port {
+        0 => DATA_PATH_PORT,
+        port => port,
+    };
+    if !DATA_PATH_PORTS.contains(&port) {
+        let text = format!("Datapath port number is not in valid range (1024-49151) : {port}");
+        return Err(Status::invalid_argument(text));
+    }
+    Ok(Settings {
+        listen_addr: listen.to_string(),
+        advertise_addr: advertise.to_string(),
+        data_path_addr: data_path.to_string(),
+        // Checked against the range above.
+        data_path_port: u16::try_from(port).unwrap_or(u16::MAX),
+        managers: Vec::new(),
+    })
+}
+
+fn check_pools(request: &InitRequest) -> Result<(), Status> {
+    let size = request.subnet_size;
+    if size > 29 {
+        let text = format!("subnet size {size} is out of range: want at most 29");
+        return Err(Status::invalid_argument(text));
+    }
+    for pool in &request.default_addr_pool {
+        let Some((ip, length)) = pool.split_once('/') else {
+            return Err(Status::invalid_argument(format!("invalid address pool \"{pool}\"")));
+        };
+        let length: u32 = match (ip.parse::<std::net::Ipv4Addr>(), length.parse()) {
+            (Ok(_), Ok(length)) if length <= 32 => length,
+            _ => {
+                let text = format!("invalid address pool \"{pool}\": want an IPv4 subnet");
+                return Err(Status::invalid_argument(text));
+            }
+        };
+        if size != 0 && size < length {
+            let text =
+                format!("invalid CIDR: \"{pool}\". Subnet size {size} is too small for pool");
+            return Err(Status::invalid_argument(text));
+        }
+    }
+    Ok(())
+}
+
+fn with_port(remote: &str) -> String {
+    let remote = remote.trim();
+    match remote.parse::<std::net::IpAddr>() {
+        Ok(ip) => std::net::SocketAddr::new(ip, address::DEFAULT_PORT).to_string(),
+        Err(_) if remote.contains(':') => remote.to_owned(),
+        Err(_) => format!("{remote}:{}", address::DEFAULT_PORT),
+    }
+}
+
+fn internal(error: impl std::fmt::Display) -> Status {
+    Status::internal(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remote_without_port_gets_the_default_one() {
+        assert_eq!(with_port("192.0.2.1"), "192.0.2.1:2377");
+        assert_eq!(with_port("192.0.2.1:99"), "192.0.2.1:99");
+        assert_eq!(with_port("host"), "host:2377");
+        assert_eq!(with_port("2001:db8::1"), "[2001:db8::1]:2377");
+    }
+
+    #[test]
+    fn a_pool_that_is_smaller_than_its_subnets_is_refused() {
+        let request = |pool: &str, subnet_size| InitRequest {
+            default_addr_pool: vec![pool.into()],
+            subnet_size,
+            ..InitRequest::default()
+        };
+        assert!(check_pools(&request("10.20.0.0/16", 24)).is_ok());
+        assert!(check_pools(&request("10.20.0.0/24", 20)).is_err());
+        assert!(check_pools(&request("10.20.0.0/16", 30)).is_err());
+        assert!(check_pools(&request("nonsense", 24)).is_err());
+    }
+}

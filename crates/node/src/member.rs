@@ -1,0 +1,337 @@
+//! This node as a member of a cluster: its listener, its agent, and its manager as long as it is one. Follows what the managers
+//! say of the node: a new role, new managers; keeps its certificate fresh.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result};
+use swarm_agent::fetch::Fetcher;
+use swarm_agent::{Agent, AgentConfig, NodeFacts, PeerService};
+use swarm_api::peer_server::PeerServer;
+use swarm_api::{NodeRole, SessionMessage};
+use swarm_ca::{Credentials, Identity};
+use swarm_manager::clock::Clock;
+use swarm_manager::{Manager, ManagerConfig, Mode};
+use swarm_overlay_net::{NetConfig, NodeNet};
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::service::Routes;
+
+use crate::certificate::{renew, renewal_time};
+use crate::daemon::{Daemon, NO_CLUSTER};
+use crate::front::Front;
+use crate::listener::serve_tls;
+use crate::state::Settings;
+use crate::upstream::name_servers;
+
+/// What other nodes may ask of a node that is no manager.
+const PEER_SERVICES: [&str; 1] = ["/swarm.v1.Peer/"];
+const WORKER: &str = "This node is not a swarm manager. Worker nodes can't be used to view or \
+     modify cluster state. Please run this command on a manager node or promote the current node \
+     to a manager.";
+/// A failed renewal or role change is tried again after this time.
+const RETRY: Duration = Duration::from_secs(2);
+/// The certificate's age is looked at this often at least.
+const RENEWAL_CHECK: Duration = Duration::from_secs(3600);
+
+/// A membership.
+pub struct Member {
+    life: Arc<Life>,
+    tracker: TaskTracker,
+}
+
+struct Life {
+    daemon: Arc<Daemon>,
+    credentials: Credentials,
+    settings: Mutex<Settings>,
+    managers: watch::Sender<Vec<String>>,
+    agent: Agent,
+    net: NodeNet,
+    // Held while the role changes.
+    manager: Mutex<Option<Manager>>,
+    cancel: CancellationToken,
+}
+
+impl Member {
+    /// Goes on as the member that the disk tells of.
+    pub async fn resume(
+        daemon: &Arc<Daemon>,
+        identity: Identity,
+        settings: Settings,
+    ) -> Result<Self> {
+        let listener = bind(&settings).await?;
+        let remotes = others(&settings);
+        let member = Self::open(daemon, identity, settings, listener).await?;
+        if member.life.credentials.identity().role == NodeRole::Manager {
+            member.life.start_manager(Mode::Restart { remotes }).await?;
+        }
+        member.follow();
+        Ok(member)
+    }
+
+    /// Begins with a fresh identity: as the first manager (`Mode::Bootstrap`), or let in by others.
+    pub async fn begin(
+        daemon: &Arc<Daemon>,
+        identity: Identity,
+        settings: Settings,
+        listener: TcpListener,
+        mode: Option<Mode>,
+    ) -> Result<Self> {
+        let member = Self::open(daemon, identity, settings, listener).await?;
+        if let Some(mode) = mode
+            && let Err(error) = member.life.start_manager(mode).await
+        {
+            member.stop().await;
+            return Err(error);
+        }
+        member.follow();
+        Ok(member)
+    }
+
+    /// Listener and agent; the manager comes after.
+    async fn open(
+        daemon: &Arc<Daemon>,
+        identity: Identity,
+        settings: Settings,
+        listener: TcpListener,
+    ) -> Result<Self> {
+        let credentials = Credentials::new(identity);
+        let net = NodeNet::open(NetConfig {
+            run_dir: daemon.args.run_dir.join("net"),
+            underlay: settings.data_path_addr.parse().context("data path address")?,
+            vxlan_port: settings.data_path_port,
+            host_netns: None,
+        })
+        .await
+        .context("open the data plane")?;
+        let managers = watch::Sender::new(settings.managers.clone());
+        let facts = NodeFacts::read(
+            daemon.hostname.clone(),
+            settings.data_path_addr.clone(),
+            settings.advertise_addr.clone(),
+            daemon.args.label_map(),
+        )
+        .context("describe this node")?;
+        let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        let agent = Agent::start(AgentConfig {
+            credentials: credentials.clone(),
+            engine: daemon.engine.clone(),
+            net: net.clone(),
+            facts,
+            state_dir: daemon.state.agent(),
+            managers: managers.subscribe(),
+            upstreams: name_servers(&resolv_conf),
+        })?;
+        let cancel = daemon.cancel.child_token();
+        daemon.slot.clear(WORKER);
+        let tracker = TaskTracker::new();
+        let front = Front::new(peer_routes(daemon), &PEER_SERVICES, daemon.slot.clone());
+        tracker.spawn(serve_tls(listener, credentials.clone(), front, cancel.clone()));
+        let life = Arc::new(Life {
+            daemon: daemon.clone(),
+            credentials,
+            settings: Mutex::new(settings),
+            managers,
+            agent,
+            net,
+            manager: Mutex::new(None),
+            cancel,
+        });
+        Ok(Self { life, tracker })
+    }
+
+    fn follow(&self) {
+        let life = self.life.clone();
+        let cancel = life.cancel.clone();
+        self.tracker.spawn(async move {
+            cancel.run_until_cancelled(life.follow_news()).await;
+        });
+        let life = self.life.clone();
+        let cancel = life.cancel.clone();
+        self.tracker.spawn(async move {
+            cancel.run_until_cancelled(life.keep_fresh()).await;
+        });
+    }
+
+    /// The node's identity now.
+    pub fn identity(&self) -> Arc<Identity> {
+        self.life.credentials.identity()
+    }
+
+    /// What the managers said last.
+    pub fn news(&self) -> watch::Receiver<Option<SessionMessage>> {
+        self.life.agent.news()
+    }
+
+    /// The manager here, if there is one.
+    pub async fn manager(&self) -> Option<Manager> {
+        self.life.manager.lock().await.clone()
+    }
+
+    /// Addresses and managers.
+    pub async fn settings(&self) -> Settings {
+        self.life.settings.lock().await.clone()
+    }
+
+    /// For channels to other nodes.
+    pub fn credentials(&self) -> Credentials {
+        self.life.credentials.clone()
+    }
+
+    /// Fetches images from other nodes.
+    pub fn fetcher(&self) -> Fetcher {
+        self.life.agent.fetcher()
+    }
+
+    /// Ends the membership's processes here; containers go on, and [`Member::resume`] takes it up again.
+    pub async fn stop(&self) {
+        self.life.agent.stop().await;
+        if let Some(manager) = self.life.manager.lock().await.take() {
+            manager.shutdown().await;
+        }
+        self.life.cancel.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+        self.life.daemon.slot.clear(NO_CLUSTER);
+    }
+
+    /// Ends the membership for good: containers, networks and state go.
+    pub async fn leave(self) -> Result<()> {
+        self.stop().await;
+        self.life.agent.remove_containers().await.context("remove containers")?;
+        let net = &self.life.net;
+        for sandbox in net.sandboxes().await {
+            net.delete_sandbox(&sandbox).await.context("remove a sandbox")?;
+        }
+        net.set_ingress(Vec::new()).await.context("withdraw published ports")?;
+        for network in net.list().await {
+            net.remove(&network).await.context("remove a network")?;
+        }
+        net.settle().await;
+        self.life.daemon.state.wipe().context("remove the cluster state")
+    }
+}
+
+impl Life {
+    async fn start_manager(&self, mode: Mode) -> Result<()> {
+        let settings = self.settings.lock().await.clone();
+        let config = ManagerConfig {
+            credentials: self.credentials.clone(),
+            state_dir: self.daemon.state.raft(),
+            advertise_addr: settings.advertise_addr,
+            data_key: *self.daemon.state.data_key().context("key of the store")?,
+            clock: Clock::system(),
+        };
+        let mut place = self.manager.lock().await;
+        let manager = Manager::start(config, mode).await?;
+        self.daemon.slot.put(manager.routes());
+        self.watch_manager(&manager);
+        *place = Some(manager);
+        Ok(())
+    }
+
+    /// A manager that cannot go on ends the daemon; whoever supervises it starts it anew.
+    fn watch_manager(&self, manager: &Manager) {
+        let (mut failed, daemon) = (manager.fatal(), self.daemon.clone());
+        tokio::spawn(async move {
+            if let Ok(reason) = failed.wait_for(Option::is_some).await {
+                daemon.fatal.send_replace(reason.clone());
+            }
+        });
+    }
+
+    async fn follow_news(&self) {
+        let mut news = self.agent.news();
+        loop {
+            let message = news.borrow_and_update().clone();
+            if let Some(message) = message {
+                self.learn_managers(&message).await;
+                let role = message.node.as_ref().map(|n| n.role());
+                if let Some(role) = role
+                    && let Err(error) = self.take_role(role).await
+                {
+                    tracing::warn!(?role, error = %format!("{error:#}"), "change role");
+                    tokio::time::sleep(RETRY).await;
+                    continue;
+                }
+            }
+            if news.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn learn_managers(&self, message: &SessionMessage) {
+        let known: Vec<String> = message.managers.iter().map(|m| m.addr.clone()).collect();
+        let mut settings = self.settings.lock().await;
+        if known.is_empty() || known == settings.managers {
+            return;
+        }
+        settings.managers.clone_from(&known);
+        if let Err(error) = self.daemon.state.save_settings(&settings) {
+            tracing::warn!(%error, "remember the managers");
+        }
+        self.managers.send_replace(known);
+    }
+
+    /// Makes certificate and manager fit the role that the managers gave this node.
+    async fn take_role(&self, role: NodeRole) -> Result<()> {
+        let is_manager = self.manager.lock().await.is_some();
+        if self.credentials.identity().role == role && is_manager == (role == NodeRole::Manager) {
+            return Ok(());
+        }
+        let settings = self.settings.lock().await.clone();
+        if role == NodeRole::Worker
+            && let Some(manager) = self.manager.lock().await.take()
+        {
+            self.daemon.slot.clear(WORKER);
+            manager.shutdown().await;
+            self.daemon.state.forget_raft().context("remove the store")?;
+        }
+        if self.credentials.identity().role != role {
+            let managers = match role {
+                NodeRole::Worker => others(&settings),
+                NodeRole::Manager => settings.managers.clone(),
+            };
+            renew(&self.credentials, &self.daemon.state, &managers).await?;
+        }
+        if role == NodeRole::Manager {
+            self.start_manager(Mode::Join { remotes: others(&settings) }).await?;
+        }
+        tracing::info!(?role, "role taken");
+        Ok(())
+    }
+
+    async fn keep_fresh(&self) {
+        loop {
+            let due = renewal_time(&self.credentials.identity(), rand::random());
+            let wait = due.duration_since(SystemTime::now()).unwrap_or_default();
+            tokio::time::sleep(wait.min(RENEWAL_CHECK)).await;
+            if SystemTime::now() < due {
+                continue;
+            }
+            let managers = self.managers.borrow().clone();
+            if let Err(error) = renew(&self.credentials, &self.daemon.state, &managers).await {
+                tracing::warn!(%error, "renew certificate");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+/// Binds the address that other nodes use.
+pub async fn bind(settings: &Settings) -> Result<TcpListener> {
+    let addr = &settings.listen_addr;
+    TcpListener::bind(addr).await.with_context(|| format!("listen on {addr}"))
+}
+
+/// The managers that are not this node.
+fn others(settings: &Settings) -> Vec<String> {
+    settings.managers.iter().filter(|m| **m != settings.advertise_addr).cloned().collect()
+}
+
+fn peer_routes(daemon: &Daemon) -> Routes {
+    Routes::new(PeerServer::new(PeerService::new(daemon.engine.clone())))
+}

@@ -1,0 +1,82 @@
+//! The node's own life, for its local socket: info, init, join, leave.
+
+use std::sync::Arc;
+
+use swarm_api::node_control_server::NodeControl;
+use swarm_api::{
+    InfoRequest, InfoResponse, InitRequest, InitResponse, JoinRequest, JoinResponse, LeaveRequest,
+    LeaveResponse, LocalState,
+};
+use tonic::{Request, Response, Status};
+
+use crate::daemon::Daemon;
+use crate::{enter, leave};
+
+/// Serves [`NodeControl`].
+pub struct NodeService {
+    daemon: Arc<Daemon>,
+}
+
+impl NodeService {
+    /// Of `daemon`.
+    pub fn new(daemon: Arc<Daemon>) -> Self {
+        Self { daemon }
+    }
+}
+
+#[tonic::async_trait]
+impl NodeControl for NodeService {
+    async fn info(&self, _: Request<InfoRequest>) -> Result<Response<InfoResponse>, Status> {
+        let mut info = InfoResponse {
+            version: env!("CARGO_PKG_VERSION").into(),
+            hostname: self.daemon.hostname.clone(),
+            ..InfoResponse::default()
+        };
+        if let Some(member) = self.daemon.member.lock().await.as_ref() {
+            let identity = member.identity();
+            let settings = member.settings().await;
+            let manager = member.manager().await;
+            let heard = member.news().borrow().is_some();
+            info.set_state(if heard { LocalState::InCluster } else { LocalState::Joining });
+            if !heard {
+                info.error = "no manager has answered yet".into();
+            }
+            info.node_id.clone_from(&identity.node_id);
+            info.cluster_id.clone_from(&identity.cluster_id);
+            info.set_role(identity.role);
+            info.addr = settings.advertise_addr;
+            info.managers = settings.managers;
+            info.control_available = manager.is_some_and(|m| m.is_ready());
+        }
+        Ok(Response::new(info))
+    }
+
+    async fn init(&self, request: Request<InitRequest>) -> Result<Response<InitResponse>, Status> {
+        // A client that goes away must not leave half a cluster behind.
+        let (daemon, request) = (self.daemon.clone(), request.into_inner());
+        let work = tokio::spawn(async move { enter::init(&daemon, request).await });
+        let node_id = work.await.map_err(ended)??;
+        Ok(Response::new(InitResponse { node_id }))
+    }
+
+    async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinResponse>, Status> {
+        let (daemon, request) = (self.daemon.clone(), request.into_inner());
+        let work = tokio::spawn(async move { enter::join(&daemon, request).await });
+        let (node_id, role) = work.await.map_err(ended)??;
+        Ok(Response::new(JoinResponse { node_id, role: role.into() }))
+    }
+
+    async fn leave(
+        &self,
+        request: Request<LeaveRequest>,
+    ) -> Result<Response<LeaveResponse>, Status> {
+        let (daemon, force) = (self.daemon.clone(), request.into_inner().force);
+        let work = tokio::spawn(async move { leave::leave(&daemon, force).await });
+        work.await.map_err(ended)??;
+        Ok(Response::new(LeaveResponse {}))
+    }
+}
+
+fn ended(error: tokio::task::JoinError) -> Status {
+    Status::internal(format!("the operation was cut off: {error}"))
+}
