@@ -73,7 +73,8 @@ impl Lead {
 
     fn follow(&self, state: &Leadership) {
         let Some(leader) = &state.leader else { return self.sit(Seat::Vacant) };
-        let same = matches!(&*self.seats.borrow(), Seat::Elsewhere { leader: l, .. } if l == leader);
+        let same =
+            matches!(&*self.seats.borrow(), Seat::Elsewhere { leader: l, .. } if l == leader);
         // Not ready to lead yet, though Raft says so.
         if leader.node_id == self.own_id {
             self.sit(Seat::Vacant);
@@ -85,7 +86,8 @@ impl Lead {
 
     /// Takes the seat; whatever was begun under the former one ends.
     fn sit(&self, seat: Seat) {
-        if let Seat::Elsewhere { term, .. } | Seat::Here { term, .. } = self.seats.send_replace(seat)
+        if let Seat::Elsewhere { term, .. } | Seat::Here { term, .. } =
+            self.seats.send_replace(seat)
         {
             term.cancel();
         }
@@ -136,13 +138,13 @@ impl Lead {
     fn start(&self, term: &CancellationToken, actors: &mut JoinSet<Ended>) -> Leading {
         let store = &self.store;
         let quorum = Quorum::Replicated(self.replica.clone());
-        let passes = reconcile::run(store.clone(), term.clone());
+        let passes = reconcile::run_by(store.clone(), self.clock.clone(), term.clone());
         actors.spawn(async { ("reconciler", passes.await.map_err(|e| e.to_string())) });
         let roles =
             RoleManager::new(store.clone(), quorum, self.clock.clone(), self.own_id.clone());
         let roles = roles.run(term.clone());
         actors.spawn(async { ("role manager", roles.await.map_err(|e| e.to_string())) });
-        let dispatcher = Dispatcher::new(store.clone(), term.clone());
+        let dispatcher = Dispatcher::by(store.clone(), self.clock.clone(), term.clone());
         let liveness = dispatcher.clone().run();
         actors.spawn(async { ("dispatcher", liveness.await.map_err(|e| e.to_string())) });
         let broker = Broker::new(store.clone(), term.clone());
@@ -152,7 +154,7 @@ impl Lead {
     async fn step_down(&self, reason: &str) {
         tracing::error!(reason, "stepping down");
         // Without another manager there is nobody to hand over to: then this one tries again.
-        if let Err(error) = self.replica.transfer_leadership().await {
+        if let Err(error) = Quorum::Replicated(self.replica.clone()).hand_over().await {
             tracing::debug!(%error, "leadership stays here");
         }
         tokio::select! {

@@ -11,13 +11,21 @@ pub mod clock;
 pub mod control;
 pub mod dispatch;
 pub mod logs;
+pub mod manager;
 pub mod quorum;
 pub mod reconcile;
 pub mod refusal;
 pub mod watch_service;
 
+mod dispatcher_front;
+mod lead;
+mod membership;
 mod object_id;
 mod peers;
 mod proxy;
+mod raft_service;
 mod seat;
 mod seed;
+
+pub use manager::{Manager, ManagerConfig, ManagerError, Mode};
+pub use seed::ClusterSeed;

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use swarm_api::{Node, NodeRole};
-use swarm_raft_store::{Replica, Store};
+use swarm_raft_store::{Store, StoreError, View};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -59,22 +59,24 @@ impl RoleManager {
 
     /// One look at all nodes. False: something is to be tried again.
     async fn align(&self) -> Result<bool, Refusal> {
-        let view = self.store.view();
         let mut settled = true;
-        for node in view.all::<Node>() {
-            let Some(spec) = &node.spec else { continue };
-            match (spec.desired_role(), node.role()) {
-                (NodeRole::Manager, NodeRole::Worker) => {
-                    self.set_role(&node.id, NodeRole::Manager).await?;
+        for (node_id, wish) in unsettled(&self.store.view()) {
+            let outcome = match wish {
+                NodeRole::Manager => self.set_role(&node_id, NodeRole::Manager).await,
+                NodeRole::Worker => self.demote(&node_id).await,
+            };
+            match outcome {
+                Ok(()) => {}
+                // The next leader goes on from here.
+                Err(Refusal::Store(
+                    error @ (StoreError::Fatal(_) | StoreError::NotLeader { .. }),
+                )) => {
+                    return Err(error.into());
                 }
-                (NodeRole::Worker, NodeRole::Manager) => match self.demote(&node.id).await {
-                    Ok(()) => {}
-                    Err(refusal) => {
-                        tracing::info!(node = node.id, %refusal, "demotion has to wait");
-                        settled = false;
-                    }
-                },
-                _ => {}
+                Err(refusal) => {
+                    tracing::info!(node = node_id, %refusal, "the change of role has to wait");
+                    settled = false;
+                }
             }
         }
         Ok(settled)
@@ -82,22 +84,13 @@ impl RoleManager {
 
     async fn demote(&self, node_id: &str) -> Result<(), Refusal> {
         may_leave(&self.quorum.members(), node_id)?;
-        if let Quorum::Replicated(replica) = &self.quorum {
-            self.expel(replica, node_id).await?;
-        }
-        self.set_role(node_id, NodeRole::Worker).await
-    }
-
-    /// The leader does not expel itself: it hands over, and its successor does.
-    async fn expel(&self, replica: &Replica, node_id: &str) -> Result<(), Refusal> {
+        // The leader does not expel itself: it hands over, and its successor does.
         if node_id == self.own_id {
-            replica.transfer_leadership().await?;
+            self.quorum.hand_over().await?;
             return Err(Refusal::Unavailable("leadership was handed over first".into()));
         }
-        if replica.members().iter().any(|m| m.member.node_id == node_id) {
-            replica.remove_member(node_id).await?;
-        }
-        Ok(())
+        self.quorum.remove(node_id).await?;
+        self.set_role(node_id, NodeRole::Worker).await
     }
 
     async fn set_role(&self, node_id: &str, role: NodeRole) -> Result<(), Refusal> {
@@ -105,7 +98,8 @@ impl RoleManager {
             .transact(self.clock.now_nanos(), |tx| {
                 let Some(mut node) = tx.view().get::<Node>(node_id).cloned() else { return Ok(()) };
                 // The wish may have changed since it was looked at.
-                if node.role() == role || node.spec.as_ref().is_none_or(|s| s.desired_role() != role)
+                if node.role() == role
+                    || node.spec.as_ref().is_none_or(|s| s.desired_role() != role)
                 {
                     return Ok(());
                 }
@@ -117,6 +111,15 @@ impl RoleManager {
             })
             .await
     }
+}
+
+/// Nodes whose role is not what their spec asks for, and the wish.
+fn unsettled(view: &View) -> Vec<(String, NodeRole)> {
+    let wish = |node: &Node| {
+        let desired = node.spec.as_ref()?.desired_role();
+        (desired != node.role()).then(|| (node.id.clone(), desired))
+    };
+    view.all::<Node>().filter_map(wish).collect()
 }
 
 /// Waits for a commit that touches a node.

@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use futures::future::BoxFuture;
 use swarm_api::{ManagerStatus, Reachability};
-use swarm_raft_store::{MemberState, StoreError};
+use swarm_raft_store::{Member, MemberState, Replica, StoreError};
 
 use crate::refusal::Refusal;
 
@@ -15,6 +16,8 @@ use crate::refusal::Refusal;
 pub enum Quorum {
     /// No replication: always the leader, never a peer.
     Standalone,
+    /// Replicated through Raft.
+    Replicated(Replica),
 }
 
 impl Quorum {
@@ -22,13 +25,44 @@ impl Quorum {
     pub async fn read_barrier(&self) -> Result<(), StoreError> {
         match self {
             Self::Standalone => Ok(()),
+            Self::Replicated(replica) => replica.read_barrier().await,
         }
+    }
+
+    /// Removes the member on this node, if there is one. Leader only.
+    pub async fn remove(&self, node_id: &str) -> Result<(), StoreError> {
+        let Self::Replicated(replica) = self else { return Ok(()) };
+        if !replica.members().iter().any(|m| m.member.node_id == node_id) {
+            return Ok(());
+        }
+        let (replica, node_id) = (replica.clone(), node_id.to_owned());
+        let runtime = tokio::runtime::Handle::current();
+        // On a thread of its own: the compiler cannot prove that this future may move between threads.
+        let removal = move || runtime.block_on(replica.remove_member(&node_id));
+        let died = |e: tokio::task::JoinError| StoreError::Fatal(format!("removing a member: {e}"));
+        tokio::task::spawn_blocking(removal).await.map_err(died)?
+    }
+
+    /// Adds a member, or gives it its new address. One that lost its log comes back under a new raft id: its old self goes
+    /// first. Leader only.
+    pub async fn add(&self, member: Member) -> Result<(), StoreError> {
+        let Self::Replicated(replica) = self else { return Ok(()) };
+        let addition: BoxFuture<'_, _> = Box::pin(replica.add_member(member));
+        addition.await
+    }
+
+    /// Hands leadership to another manager; does nothing when standalone. Leader only.
+    pub async fn hand_over(&self) -> Result<(), StoreError> {
+        let Self::Replicated(replica) = self else { return Ok(()) };
+        let transfer: BoxFuture<'_, _> = Box::pin(replica.transfer_leadership());
+        transfer.await
     }
 
     /// Members as the leader sees them; empty when standalone.
     pub fn members(&self) -> Vec<MemberState> {
         match self {
             Self::Standalone => Vec::new(),
+            Self::Replicated(replica) => replica.members(),
         }
     }
 
@@ -53,9 +87,8 @@ fn status_of(state: MemberState) -> ManagerStatus {
 
 /// Whether `node_id` may leave: refuses the last manager, and what would leave fewer reachable managers than a majority.
 pub fn may_leave(members: &[MemberState], node_id: &str) -> Result<(), Refusal> {
-    let Some(leaver) = members.iter().find(|m| m.member.node_id == node_id) else {
-        return Ok(());
-    };
+    let leaver = members.iter().find(|m| m.member.node_id == node_id);
+    let Some(leaver) = leaver.filter(|m| m.voter) else { return Ok(()) };
     let voters: Vec<&MemberState> = members.iter().filter(|m| m.voter).collect();
     let rest: Vec<&&MemberState> =
         voters.iter().filter(|m| m.member.node_id != leaver.member.node_id).collect();
@@ -77,8 +110,6 @@ pub fn may_leave(members: &[MemberState], node_id: &str) -> Result<(), Refusal> 
 
 #[cfg(test)]
 mod tests {
-    use swarm_raft_store::Member;
-
     use super::*;
 
     fn member(node: &str, reachable: bool) -> MemberState {

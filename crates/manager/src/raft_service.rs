@@ -4,13 +4,14 @@
 //! Who is a member is decided in `membership`.
 
 use std::pin::Pin;
+use std::task::{Context, Poll};
 
-use futures::StreamExt;
 use swarm_api::raft_client::RaftClient;
 use swarm_api::{RaftEnvelope, raft_server};
 use swarm_raft_store::{
     CHUNK_BYTES, ChunkStream, Member, RaftRpc, Replica, Transport, TransportError,
 };
+use tokio_stream::{Stream, StreamExt};
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -34,8 +35,9 @@ impl PeerTransport {
     }
 
     fn client(&self, target: &Member) -> Result<RaftClient<Channel>, TransportError> {
-        let channel = self.peers.channel(target).map_err(|error| {
-            TransportError::Unreachable { addr: target.addr.clone(), reason: error.to_string() }
+        let channel = self.peers.channel(target).map_err(|error| TransportError::Unreachable {
+            addr: target.addr.clone(),
+            reason: error.to_string(),
         })?;
         Ok(RaftClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE)
@@ -60,13 +62,22 @@ impl Transport for PeerTransport {
     fn install_snapshot<'a>(&'a self, target: &'a Member, chunks: ChunkStream) -> Carried<'a> {
         Box::pin(async move {
             let mut client = self.client(target)?;
-            // A chunk that cannot be read ends the stream: the receiver misses the end and refuses the snapshot.
-            let envelopes = chunks
-                .take_while(|chunk| std::future::ready(chunk.is_ok()))
-                .filter_map(|chunk| std::future::ready(chunk.ok().map(|body| RaftEnvelope { body })));
-            let answer = client.install_snapshot(envelopes).await;
+            let answer = client.install_snapshot(Envelopes(chunks)).await;
             answer.map(|a| a.into_inner().body).map_err(|status| failure(target, &status))
         })
+    }
+}
+
+/// A snapshot as it goes over the wire. A chunk that cannot be read ends the stream: the receiver misses the end and refuses
+/// the snapshot.
+struct Envelopes(ChunkStream);
+
+impl Stream for Envelopes {
+    type Item = RaftEnvelope;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<RaftEnvelope>> {
+        let chunk = self.0.as_mut().poll_next(cx);
+        chunk.map(|chunk| chunk?.ok().map(|body| RaftEnvelope { body }))
     }
 }
 

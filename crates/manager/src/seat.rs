@@ -8,11 +8,13 @@ use swarm_raft_store::Member;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::dispatch::Dispatcher;
 use crate::logs::Broker;
 
 /// What only a leader has. Made anew each time that leadership is won.
 pub struct Leading {
     /// Agents' sessions and assignments.
+    pub dispatcher: Dispatcher,
     /// Log subscriptions.
     pub broker: Broker,
 }

@@ -120,3 +120,27 @@ async fn encryption_that_is_not_built_is_refused_by_name() {
     let refusal = network::create(&door, request).await.unwrap_err();
     assert_eq!(Status::from(refusal).code(), tonic::Code::Unimplemented);
 }
+
+#[tokio::test]
+async fn a_rotation_replaces_only_the_token_asked_for() {
+    let door = door().await;
+    let root = swarm_ca::Root::generate("c1", SystemTime::now()).unwrap();
+    let tokens = JoinTokens { worker: "old".into(), manager: "old".into() };
+    let root_ca = RootCa {
+        certificate_pem: root.certificate_pem().into(),
+        join_tokens: Some(tokens),
+        ..RootCa::default()
+    };
+    door.write(|tx| {
+        let mut cluster = tx.view().cluster().cloned().unwrap();
+        cluster.root_ca = Some(root_ca.clone());
+        Ok(tx.update(cluster)?)
+    })
+    .await
+    .unwrap();
+    let request = UpdateClusterRequest { rotate_worker_token: true, ..Default::default() };
+    let cluster = cluster::update(&door, request).await.unwrap().cluster.unwrap();
+    let tokens = cluster.root_ca.unwrap().join_tokens.unwrap();
+    assert!(tokens.worker.starts_with("SWMTKN-1-"), "{}", tokens.worker);
+    assert_eq!(tokens.manager, "old");
+}

@@ -2,26 +2,26 @@
 
 use swarm_api::*;
 use swarm_ca::Caller;
-use swarm_raft_store::{Member, Replica, Store};
+use swarm_raft_store::{Member, Store};
 use tonic::{Request, Response, Status};
 
 use crate::authorize::{Audience, Gate};
 use crate::clock::Clock;
-use crate::quorum::may_leave;
+use crate::quorum::{Quorum, may_leave};
 use crate::refusal::Refusal;
 
 /// The membership service.
 pub struct MembershipService {
     store: Store,
-    replica: Replica,
+    quorum: Quorum,
     clock: Clock,
     gate: Gate,
 }
 
 impl MembershipService {
-    /// Changes the membership of `replica`'s group.
-    pub fn new(store: Store, replica: Replica, clock: Clock, gate: Gate) -> Self {
-        Self { store, replica, clock, gate }
+    /// Changes the membership of `quorum`.
+    pub fn new(store: Store, quorum: Quorum, clock: Clock, gate: Gate) -> Self {
+        Self { store, quorum, clock, gate }
     }
 
     async fn join(
@@ -29,7 +29,7 @@ impl MembershipService {
         node_id: &str,
         request: RaftJoinRequest,
     ) -> Result<RaftJoinResponse, Refusal> {
-        self.replica.read_barrier().await?;
+        self.quorum.read_barrier().await?;
         let wants_manager = |n: &Node| {
             n.role() == NodeRole::Manager
                 && n.spec.as_ref().is_some_and(|s| s.desired_role() == NodeRole::Manager)
@@ -40,31 +40,21 @@ impl MembershipService {
             )));
         }
         if request.raft_id == 0 || request.addr.is_empty() {
-            return Err(Refusal::Invalid("a joining manager needs a raft id and an address".into()));
+            return Err(Refusal::Invalid(
+                "a joining manager needs a raft id and an address".into(),
+            ));
         }
         let member =
             Member { raft_id: request.raft_id, node_id: node_id.into(), addr: request.addr };
-        self.admit(&member).await?;
+        // A replica that lost its log comes back under a new raft id: its old self goes first.
+        self.quorum.add(member.clone()).await?;
         self.note(&member).await?;
-        let members = self.replica.members().into_iter().map(|m| RaftMember {
+        let members = self.quorum.members().into_iter().map(|m| RaftMember {
             raft_id: m.member.raft_id,
             node_id: m.member.node_id,
             addr: m.member.addr,
         });
         Ok(RaftJoinResponse { raft_id: member.raft_id, members: members.collect() })
-    }
-
-    /// A replica that lost its log comes back under a new raft id: its old self goes first.
-    async fn admit(&self, member: &Member) -> Result<(), Refusal> {
-        let known = self.replica.members().into_iter().find(|m| m.member.node_id == member.node_id);
-        match known {
-            Some(known) if known.voter && known.member == *member => return Ok(()),
-            Some(known) if known.member.raft_id != member.raft_id => {
-                self.replica.remove_member(&member.node_id).await?;
-            }
-            _ => {}
-        }
-        Ok(self.replica.add_member(member.clone()).await?)
     }
 
     /// Shown with the node from now on.
@@ -89,18 +79,16 @@ impl MembershipService {
     }
 
     async fn leave(&self, node_id: &str) -> Result<(), Refusal> {
-        self.replica.read_barrier().await?;
-        let members = self.replica.members();
+        self.quorum.read_barrier().await?;
+        let members = self.quorum.members();
         may_leave(&members, node_id)?;
         if members.iter().any(|m| m.is_leader && m.member.node_id == node_id) {
-            self.replica.transfer_leadership().await?;
+            self.quorum.hand_over().await?;
             return Err(Refusal::Unavailable(
                 "the leading manager has handed over leadership: ask again".into(),
             ));
         }
-        if members.iter().any(|m| m.member.node_id == node_id) {
-            self.replica.remove_member(node_id).await?;
-        }
+        self.quorum.remove(node_id).await?;
         self.demote(node_id).await
     }
 

@@ -1,0 +1,68 @@
+//! All services of a manager in one place: which have a front that finds the leader, and which are this manager's own.
+
+use swarm_api::control_server::ControlServer;
+use swarm_api::dispatcher_server::DispatcherServer;
+use swarm_api::log_broker_server::LogBrokerServer;
+use swarm_api::logs_server::LogsServer;
+use swarm_api::node_ca_server::NodeCaServer;
+use swarm_api::raft_membership_server::RaftMembershipServer;
+use swarm_api::raft_server::RaftServer;
+use swarm_api::watch_server::WatchServer;
+use tonic::service::Routes;
+
+use super::Inner;
+use crate::authorize::Gate;
+use crate::ca_service::NodeCa;
+use crate::control::Control;
+use crate::dispatcher_front::DispatcherService;
+use crate::logs::{LogBrokerService, LogsService};
+use crate::membership::MembershipService;
+use crate::proxy::Front;
+use crate::quorum::Quorum;
+use crate::raft_service::{MAX_MESSAGE, RaftService};
+use crate::watch_service::WatchService;
+
+/// Largest request that a client or agent may send, bytes: a config of 1,000 KiB or a batch of task statuses fits.
+const MAX_REQUEST: usize = 8 << 20;
+
+pub fn routes(inner: &Inner) -> Routes {
+    let (store, clock) = (inner.replica.store(), &inner.clock);
+    let gate = Gate::new(store.clone(), inner.credentials.identity().cluster_id.clone());
+    let quorum = Quorum::Replicated(inner.replica.clone());
+    let seats = &inner.seats;
+
+    let raft = RaftServer::new(RaftService::new(inner.replica.clone(), gate.clone()))
+        .max_decoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(MAX_MESSAGE);
+    let membership =
+        MembershipService::new(store.clone(), quorum.clone(), clock.clone(), gate.clone());
+    let control = Control::new(store.clone(), quorum, clock.clone(), gate.clone());
+    let ca = NodeCa::new(store.clone(), clock.clone(), gate.clone());
+    let watch = WatchService::new(store, gate.clone());
+    let dispatcher = DispatcherService::new(seats.clone(), gate.clone());
+    let logs = LogsService::new(seats.clone(), gate.clone());
+    let broker = LogBrokerService::new(seats.clone(), gate);
+
+    Routes::new(raft)
+        .add_service(front(inner, RaftMembershipServer::new(membership)))
+        .add_service(front(
+            inner,
+            ControlServer::new(control).max_decoding_message_size(MAX_REQUEST),
+        ))
+        .add_service(front(inner, NodeCaServer::new(ca)))
+        .add_service(front(inner, WatchServer::new(watch)))
+        .add_service(front(
+            inner,
+            DispatcherServer::new(dispatcher).max_decoding_message_size(MAX_REQUEST),
+        ))
+        .add_service(front(inner, LogsServer::new(logs)))
+        .add_service(front(
+            inner,
+            LogBrokerServer::new(broker).max_decoding_message_size(MAX_REQUEST),
+        ))
+        .prepare()
+}
+
+fn front<S>(inner: &Inner, service: S) -> Front<S> {
+    Front::new(service, inner.seats.clone(), Some(inner.peers.clone()))
+}
