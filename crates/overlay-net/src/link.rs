@@ -6,6 +6,7 @@ mod neighbour;
 mod route;
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use netlink_packet_core::NetlinkPayload;
@@ -13,7 +14,7 @@ use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, Ne
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags};
 use netlink_packet_route::link::{
-    InfoData, InfoVeth, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    InfoData, InfoVeth, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State,
 };
 use rtnetlink::{
     AddressMessageBuilder, Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVxlan,
@@ -26,6 +27,10 @@ use crate::netns::NetNs;
 
 /// Longest name the kernel accepts for a link, in bytes.
 pub const NAME_MAX: usize = 15;
+
+/// The link watcher is a kernel thread with nothing to wait for; this is 2 s of a starved machine.
+const READY_TRIES: u32 = 2000;
+const READY_PAUSE: Duration = Duration::from_millis(1);
 
 /// A hardware address.
 pub type Mac = [u8; 6];
@@ -50,6 +55,8 @@ pub struct Link {
     pub mac: Option<Mac>,
     /// Administratively up.
     pub up: bool,
+    /// Operationally up: packets pass.
+    pub ready: bool,
     pub(crate) vxlan: Option<Vxlan>,
 }
 
@@ -129,6 +136,18 @@ impl Links {
         self.change(message, || format!("set {name} down")).await
     }
 
+    /// Waits until a link that is up really carries packets: an end of a pair that came up before
+    /// its peer drops them until the kernel's link watcher has run. Takes one look as a rule.
+    pub async fn wait_ready(&self, name: &str) -> Result<()> {
+        for _ in 0..READY_TRIES {
+            if self.find(name).await?.is_some_and(|link| link.ready) {
+                return Ok(());
+            }
+            tokio::time::sleep(READY_PAUSE).await;
+        }
+        Err(NetError::kernel(format!("wait for the carrier of link {name}"), nix::Error::ETIMEDOUT))
+    }
+
     /// Makes a bridge and brings it up; returns its index.
     pub async fn add_bridge(&self, name: &str) -> Result<u32> {
         check_name(name)?;
@@ -141,7 +160,8 @@ impl Links {
     }
 
     /// Makes a pair in one message; the near end is up, the far end is not (the kernel cannot bring
-    /// it up before the pair is whole): its namespace does that. A near end of that name left by a crash is
+    /// it up before the pair is whole): its namespace does that, and then [`Links::wait_ready`] on
+    /// the near end saves the first packets. A near end of that name left by a crash is
     /// deleted first (its far end goes with it). Returns the index of the near end.
     pub async fn add_veth(&self, veth: &Veth<'_>) -> Result<u32> {
         check_name(veth.name)?;
@@ -172,7 +192,8 @@ impl Links {
             message = message.local(local);
         }
         let message = message.address(mac.to_vec()).mtu(mtu).up().setns_by_fd(target.raw_fd());
-        self.add(message.build(), || format!("add link {name} for VNI {}", vxlan.vni)).await
+        let what = || format!("add link {name} for VNI {} on port {}", vxlan.vni, vxlan.port);
+        self.add(message.build(), what).await
     }
 
     /// Deletes a link; absent is fine. Takes the kernel about 40 ms for a veth.
@@ -277,6 +298,7 @@ impl Link {
             match attribute {
                 LinkAttribute::IfName(name) => link.name = name,
                 LinkAttribute::Mtu(mtu) => link.mtu = mtu,
+                LinkAttribute::OperState(state) => link.ready = state == State::Up,
                 LinkAttribute::Address(mac) => link.mac = mac.try_into().ok(),
                 LinkAttribute::LinkInfo(infos) => link.vxlan = infos.iter().find_map(read_vxlan),
                 _ => {}

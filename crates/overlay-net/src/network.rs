@@ -217,6 +217,7 @@ impl Network {
             self.links.delete(naming::UPLINK_INNER).await?;
             host.links.add_veth(&veth).await?;
             self.links.set_up(naming::UPLINK_INNER).await?;
+            host.links.wait_ready(&outer).await?;
             sysctl::host_uplink(host.links.ns(), &outer).await?;
             sysctl::trunk(self.ns(), naming::UPLINK_INNER).await?;
             let inner = self.links.index(naming::UPLINK_INNER).await?;
@@ -266,9 +267,11 @@ impl Network {
             changes += 1;
         }
         let routes = self.links.routes().await?;
-        for (to, route) in plan.routes.iter().filter(|(to, route)| routes.get(to) != Some(route)) {
-            self.links.set_route(*to, *route).await?;
-            changes += 1;
+        let wrong = plan.routes.iter().filter(|(to, route)| routes.get(to) != Some(route));
+        let wrong: Vec<_> = wrong.map(|(to, route)| (*to, *route)).collect();
+        if !wrong.is_empty() {
+            changes += wrong.len();
+            self.links.set_routes(wrong).await?;
         }
         let mut dead = self.abandoned(table, found);
         for to in routes.keys().filter(|to| !plan.routes.contains_key(to)) {

@@ -39,6 +39,8 @@ const GET_GENERATION: u16 = SUBSYSTEM | 16;
 /// An attribute list's length is 16 bits; this many elements stay well below it.
 const ELEMENTS_PER_MESSAGE: usize = 400;
 
+/// Note for `nft list`: the keys of this set are in the machine's byte order.
+const HOST_ORDER: [u8; 6] = [0, 4, 1, 0, 0, 0];
 const SET_ANONYMOUS: u32 = 1;
 const SET_CONSTANT: u32 = 2;
 const SET_MAP: u32 = 8;
@@ -200,6 +202,9 @@ impl Batch {
                 body.number(7, data.length);
             }
             body.number(10, id);
+            if key.id == INTEGER.id {
+                body.attribute(13, &HOST_ORDER);
+            }
         });
         id
     }
@@ -235,7 +240,7 @@ impl Batch {
         if self.is_empty() {
             return Ok(());
         }
-        self.buffer.add_flags(self.last, FLAG_ACK);
+        self.buffer.finish(self.last, self.sequence);
         let end = self.sequence + 1;
         self.buffer.message(BATCH_END, 0, end, (FAMILY_NONE, BATCH_FOR), |_| {});
         socket.send(&self.buffer)?;

@@ -39,7 +39,8 @@ impl Plug<'_> {
         let mac = naming::endpoint_mac(self.address);
         outer.set_route(to, Route::Link { link }).await?;
         outer.set_neighbour(link, Neighbour::Address { address: self.address, mac }).await?;
-        self.configure(inner, &far).await
+        self.configure(inner, &far).await?;
+        outer.wait_ready(&near).await
     }
 
     /// True when both ends are there.

@@ -25,6 +25,7 @@ const RECEIVE: usize = 64 << 10;
 pub(crate) const FLAG_REQUEST: u16 = 0x1;
 pub(crate) const FLAG_ACK: u16 = 0x4;
 pub(crate) const FLAG_DUMP: u16 = 0x300;
+pub(crate) const FLAG_REPLACE: u16 = 0x100;
 pub(crate) const FLAG_CREATE: u16 = 0x400;
 pub(crate) const FLAG_APPEND: u16 = 0x800;
 const NESTED: u16 = 0x8000;
@@ -72,11 +73,13 @@ impl Buffer {
         self.0[start..start + 4].copy_from_slice(&length.to_ne_bytes());
     }
 
-    /// Sets further flags on the message that starts at `start`.
-    pub fn add_flags(&mut self, start: usize, flags: u16) {
-        let at = start + 6;
-        let old = u16::from_ne_bytes([self.0[at], self.0[at + 1]]);
-        self.0[at..at + 2].copy_from_slice(&(old | flags).to_ne_bytes());
+    /// Gives the message that starts at `start` this sequence number and asks for its
+    /// acknowledgement.
+    pub fn finish(&mut self, start: usize, sequence: u32) {
+        let flags = start + 6;
+        let old = u16::from_ne_bytes([self.0[flags], self.0[flags + 1]]);
+        self.0[flags..flags + 2].copy_from_slice(&(old | FLAG_ACK).to_ne_bytes());
+        self.0[start + 8..start + 12].copy_from_slice(&sequence.to_ne_bytes());
     }
 
     pub fn len(&self) -> usize {

@@ -6,7 +6,9 @@ use std::io;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST};
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkSerializable,
+};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{
     RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -16,8 +18,12 @@ use rtnetlink::RouteMessageBuilder;
 
 use super::Links;
 use crate::error::{Context, Result};
-use crate::wire::{Buffer, FLAG_DUMP, Socket, attributes};
+use crate::wire::{Buffer, FLAG_CREATE, FLAG_DUMP, FLAG_REPLACE, Socket, attributes};
 
+/// Messages in one system call; a refusal of each would still fit the receive buffer.
+const ROUTES_PER_CALL: usize = 200;
+/// Sequence number that marks the last message of a call.
+const LAST: u32 = 2;
 const GET_ROUTE: u16 = libc::RTM_GETROUTE;
 const FAMILY_IPV4: u8 = libc::AF_INET as u8;
 /// `struct rtmsg`, in bytes: family, prefix length, …, table at 4, kind at 7.
@@ -61,6 +67,12 @@ impl Links {
         self.put_route(to, route.message(to)).await
     }
 
+    /// Adds or replaces many routes with few system calls.
+    pub(crate) async fn set_routes(&self, routes: Vec<(Ipv4Net, Route)>) -> Result<()> {
+        let what = format!("add {} routes", routes.len());
+        self.ns.run(move || set_here(&routes)).await?.context(|| what)
+    }
+
     /// Deletes the route to one prefix; absent is fine.
     pub async fn delete_route(&self, to: Ipv4Net) -> Result<()> {
         let mut message = base(to).scope(RouteScope::NoWhere).build();
@@ -100,6 +112,28 @@ impl Route {
 
 fn base(to: Ipv4Net) -> RouteMessageBuilder<Ipv4Addr> {
     RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to.network(), to.prefix_len())
+}
+
+fn set_here(routes: &[(Ipv4Net, Route)]) -> io::Result<()> {
+    let socket = Socket::open_here(SockProtocol::NetlinkRoute)?;
+    for part in routes.chunks(ROUTES_PER_CALL) {
+        let (mut batch, mut last) = (Buffer::default(), 0);
+        for (to, route) in part {
+            let message = RouteNetlinkMessage::NewRoute(route.message(*to));
+            let flags = FLAG_CREATE | FLAG_REPLACE;
+            last = batch.len();
+            batch.plain(message.message_type(), flags, 1, |body| {
+                let mut bytes = vec![0; message.buffer_len()];
+                message.serialize(&mut bytes);
+                body.raw(&bytes);
+            });
+        }
+        // Only the last of them is acknowledged; a refusal of any is told all the same.
+        batch.finish(last, LAST);
+        socket.send(&batch)?;
+        socket.receive(LAST, |_| {})?;
+    }
+    Ok(())
 }
 
 /// Lists by hand: the library takes five times as long for thousands of routes.

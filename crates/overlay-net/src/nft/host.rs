@@ -55,6 +55,9 @@ impl HostRules {
         for (name, hook) in [("before", BEFORE), ("local", LOCAL)] {
             batch.chain(name, Some(hook));
             batch.rule(name, &Rule::new().for_this_machine().key_target_port().redirect_map(ONE));
+            // A resolver of the host on 127.0.0.53 keeps its port.
+            let other = Rule::new().target_in(uplink::LOOPBACK);
+            batch.rule(name, &other.target_is_not(Ipv4Addr::LOCALHOST).accept());
             batch.rule(name, &Rule::new().for_this_machine().key_port().redirect_map(ANY));
         }
         guard(&mut batch);

@@ -32,6 +32,7 @@ const REJECT_ICMP: u32 = 0;
 const REJECT_RESET: u32 = 1;
 const ICMP_PORT_UNREACHABLE: u8 = 3;
 const VERDICT_DROP: u32 = 0;
+const VERDICT_ACCEPT: u32 = 1;
 const VERDICT_JUMP: u32 = -3_i32 as u32;
 const NAME_LENGTH: usize = 16;
 
@@ -79,6 +80,10 @@ impl Rule {
 
     pub fn target_in(self, network: ipnet::Ipv4Net) -> Self {
         self.target(0).within(network)
+    }
+
+    pub fn target_is_not(self, address: Ipv4Addr) -> Self {
+        self.target(0).compare(NOT_EQUAL, 0, &address.octets())
     }
 
     pub fn tcp(self) -> Self {
@@ -174,9 +179,18 @@ impl Rule {
     }
 
     pub fn drop(self) -> Self {
+        self.verdict(VERDICT_DROP)
+    }
+
+    /// As it is; no later rule of the chain is asked.
+    pub fn accept(self) -> Self {
+        self.verdict(VERDICT_ACCEPT)
+    }
+
+    fn verdict(self, code: u32) -> Self {
         self.expression("immediate", |body| {
             body.number(1, VERDICT_REGISTER);
-            body.nested(2, |data| data.nested(2, |verdict| verdict.number(1, VERDICT_DROP)));
+            body.nested(2, |data| data.nested(2, |verdict| verdict.number(1, code)));
         })
     }
 

@@ -2,7 +2,8 @@
 
 use super::world::*;
 use crate::error::NetError;
-use crate::link::Links;
+use crate::link::{Links, Veth};
+use crate::naming;
 use crate::netns::NetNs;
 use crate::node::NodeNet;
 use crate::table::{Attachment, IngressPort, Protocol};
@@ -56,7 +57,7 @@ async fn what_somebody_deleted_is_repaired_by_the_next_apply() {
     let pin = world.hosts[0].config.run_dir.join("net/network/net1");
     let inner = NetNs::open(&pin).unwrap();
     let links = Links::open(&inner).await.unwrap();
-    let port = crate::naming::port("net1", "c10");
+    let port = naming::port("net1", "c10");
     for round in 0..7 {
         match round {
             0 => links.delete_route("10.0.1.11/32".parse().unwrap()).await.unwrap(),
@@ -126,6 +127,64 @@ async fn deletion_leaves_nothing_and_the_same_id_can_be_made_again_at_once() {
     let mut table = world.table(1, 0, &[]);
     table.id = "another".to_owned();
     net.apply(table).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_crash_left_in_the_way_is_replaced() {
+    let world = World::new(1).await;
+    let outside = Links::open(&world.hosts[0].ns).await.unwrap();
+    let elsewhere = world.scratch.ns("elsewhere").await;
+    let there = Links::open(&elsewhere).await.unwrap();
+    let stray = |name| Veth {
+        name,
+        mac: None,
+        controller: None,
+        peer: "left",
+        peer_mac: None,
+        peer_ns: &elsewhere,
+        mtu: None,
+    };
+    let (uplink, port) = (naming::uplink("net1"), naming::port("net1", "c10"));
+    outside.add_veth(&stray(&uplink)).await.unwrap();
+    let run = &world.hosts[0].config.run_dir;
+    std::fs::write(run.join("net/network/net1"), "").unwrap();
+    std::fs::write(run.join("net/sandbox/c10"), "").unwrap();
+    world.apply(1, &[], |_| {}).await;
+    assert_eq!(there.find("left").await.unwrap(), None);
+    let inner = NetNs::open(&run.join("net/network/net1")).unwrap();
+    let links = Links::open(&inner).await.unwrap();
+    links.add_veth(&stray(&port)).await.unwrap();
+    let a = world.container(0, 1, 10, vec![]).await;
+    assert_eq!(there.find("left").await.unwrap(), None);
+    links.add_veth(&stray("c123")).await.unwrap();
+    serve_tcp(&world.client, 80, "world").await;
+    world.apply(1, &[], |_| {}).await;
+    assert_eq!(links.find("c123").await.unwrap(), None);
+    assert_eq!(ask_tcp(&a, (underlay(99), 80)).await.unwrap(), "world 192.0.2.1");
+    // A daemon that finds a namespace nobody recorded removes it.
+    NetNs::create(&run.join("net/sandbox/orphan")).await.unwrap();
+    let again = NodeNet::open(world.hosts[0].config.clone()).await.unwrap();
+    assert_eq!(again.sandboxes().await, ["c10"]);
+    assert!(!run.join("net/sandbox/orphan").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_containers_come_and_go_at_once() {
+    let world = World::new(1).await;
+    world.apply(1, &[], |_| {}).await;
+    let net = &world.hosts[0].net;
+    let made = (10..40).map(|last| world.container(0, 1, last, vec![]));
+    let all = futures::future::join_all(made).await;
+    serve_tcp(&all[0], 80, "first").await;
+    for (ns, last) in all.iter().zip(10..40).skip(1) {
+        let answer = ask_tcp(ns, (address(1, 10), 80)).await.unwrap();
+        assert_eq!(answer, format!("first 10.0.1.{last}"));
+    }
+    let ids = net.sandboxes().await;
+    futures::future::join_all(ids.iter().map(|id| net.delete_sandbox(id))).await;
+    net.settle().await;
+    let left = files(&world.hosts[0].config.run_dir.join("net/sandbox"));
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

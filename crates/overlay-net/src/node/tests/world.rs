@@ -127,6 +127,7 @@ async fn wire(scratch: &Scratch, hub: &Links, bridge: u32, name: &str, address: 
     links.set_up("lo").await.unwrap();
     links.add_address("eth0", address.into(), 24).await.unwrap();
     links.set_up("eth0").await.unwrap();
+    hub.wait_ready(name).await.unwrap();
     ns
 }
 
