@@ -1,6 +1,7 @@
 //! Applies one command to the tables: all of it or nothing, the same on every replica.
 //!
-//! No clock, no randomness, no I/O. Called by the state machine in log order and by the standalone store.
+//! No clock, no randomness, no I/O. Called by the state machine in log order and by the standalone
+//! store.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,6 +1,8 @@
-//! What the log needs of a database: ordered records, a few named ones, and batches that are on disk when they return.
+//! What the log needs of a database: ordered records, a few named ones, and batches that are on
+//! disk when they return.
 //!
-//! Blocking. Records are opaque here: `raft::log` seals and checks them. Chosen by measurement: see ADR 1.
+//! Blocking. Records are opaque here: `raft::log` seals and checks them. Chosen by measurement: see
+//! ADR 1.
 
 use std::io;
 use std::path::Path;
@@ -17,10 +19,21 @@ pub enum Backend {
     /// Loses nothing that it acknowledged.
     #[default]
     Redb,
-    /// In our tests it lost acknowledged writes at power cuts, and a kill while it recovers can leave a folder that never
-    /// opens again. For comparison only.
+    /// In our tests it lost acknowledged writes at power cuts, and a kill while it recovers can
+    /// leave a folder that never opens again. For comparison only.
     #[cfg(feature = "sled")]
     Sled,
+}
+
+impl Backend {
+    /// Name of its file or folder.
+    pub(crate) fn file(self) -> &'static str {
+        match self {
+            Backend::Redb => redb::FILE,
+            #[cfg(feature = "sled")]
+            Backend::Sled => sled::FOLDER,
+        }
+    }
 }
 
 /// One change to the database.
@@ -39,8 +52,8 @@ pub(crate) enum Write {
 pub(crate) trait LogBackend: Send + Sync {
     /// All of `writes`, in order, or none; on disk when it returns.
     fn commit(&self, writes: Vec<Write>) -> io::Result<()>;
-    /// Log records from `from` up to, not including, `to`, in order; at least one if there is one, and no more once
-    /// `limit` bytes are reached.
+    /// Log records from `from` up to, not including, `to`, in order; at least one if there is one,
+    /// and no more once `limit` bytes are reached.
     fn read(&self, from: u64, to: u64, limit: usize) -> io::Result<Vec<(u64, Vec<u8>)>>;
     /// A named record.
     fn get(&self, name: &str) -> io::Result<Option<Vec<u8>>>;

@@ -1,4 +1,5 @@
-//! A running Raft core, asked in our terms: propose, confirm a read, tell who leads and who answers.
+//! A running Raft core, asked in our terms: propose, confirm a read, tell who leads and who
+//! answers.
 //!
 //! Used by the replicated [`crate::Store`] and by [`crate::Replica`].
 
@@ -28,8 +29,10 @@ pub(crate) const STOPPED: &str = "the raft core has stopped";
 pub(crate) struct Consensus {
     pub(crate) raft: Raft,
     pub(crate) raft_id: u64,
-    /// A member that has not answered for this long does not count as reachable; a leader that no majority has answered
-    /// for this long does not count as one.
+    /// Whether the log on disk was that of a group when it was opened.
+    pub(crate) resumed: bool,
+    /// A member that has not answered for this long does not count as reachable; a leader that no
+    /// majority has answered for this long does not count as one.
     pub(crate) lease: Duration,
     /// How long a write or a read may wait for a majority.
     pub(crate) patience: Duration,
@@ -45,6 +48,11 @@ pub(crate) enum NotApplied {
 impl Consensus {
     pub(crate) fn metrics(&self) -> RaftMetrics<Types> {
         self.raft.metrics().borrow_watched().clone()
+    }
+
+    /// Whether any membership ever reached this replica.
+    pub(crate) fn in_group(&self) -> bool {
+        self.resumed || self.metrics().membership_config.nodes().next().is_some()
     }
 
     /// The term this replica leads, once all that was committed before it is applied here.
@@ -81,8 +89,8 @@ impl Consensus {
         timeout(self.patience, elected).await.unwrap_or_else(|_| Err(self.no_quorum()))
     }
 
-    /// Proposes a command that was decided in `term`, and waits until it is applied here. `turn` is held until it is, or
-    /// can never be, even when the caller gives up.
+    /// Proposes a command that was decided in `term`, and waits until it is applied here. `turn` is
+    /// held until it is, or can never be, even when the caller gives up.
     pub(crate) async fn propose(
         self: &Arc<Self>,
         term: u64,

@@ -74,9 +74,11 @@ pub enum StoreError {
         /// Who is missing.
         reason: String,
     },
-    /// No majority confirmed the write in time; it may still be applied later. Retry with the same request id.
+    /// No majority confirmed the write in time; it may still be applied later. Retry with the same
+    /// request id.
     #[error(
-        "no confirmation from a majority of the managers within {:.1} s; the change may still be applied",
+        "no confirmation from a majority of the managers within {:.1} s; \
+         the change may still be applied",
         waited.as_secs_f64()
     )]
     Timeout {

@@ -1,9 +1,10 @@
-//! The cluster's memory: typed tables that every manager holds in memory, changed only by transactions that Raft has
-//! replicated, and kept on disk by a log and snapshots that are checksummed and sealed.
+//! The cluster's memory: typed tables that every manager holds in memory, changed only by
+//! transactions that Raft has replicated, and kept on disk by a log and snapshots that are
+//! checksummed and sealed.
 //!
-//! It decides nothing about what is stored: callers (the manager's door and its passes) do, on an immutable [`View`],
-//! inside [`Store::transact`]. It opens no sockets: a [`Transport`] is passed in. It is the only crate that names the
-//! consensus library and the databases under it.
+//! It decides nothing about what is stored: callers (the manager's door and its passes) do, on an
+//! immutable [`View`], inside [`Store::transact`]. It opens no sockets: a [`Transport`] is passed
+//! in. It is the only crate that names the consensus library and the databases under it.
 #![forbid(unsafe_code)]
 
 mod apply;

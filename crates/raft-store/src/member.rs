@@ -18,7 +18,8 @@ pub struct MemberState {
     pub member: Member,
     /// Whether its vote counts; a learner's does not yet.
     pub voter: bool,
-    /// Whether it has answered the leader lately. Known to the leader only: on others, true for the leader and itself.
+    /// Whether it has answered the leader lately. Known to the leader only: on others, true for the
+    /// leader and itself.
     pub reachable: bool,
     /// Whether it leads.
     pub is_leader: bool,

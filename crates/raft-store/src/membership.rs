@@ -1,4 +1,5 @@
-//! Changes to the group, one at a time, and the arithmetic that refuses those that would lose the quorum.
+//! Changes to the group, one at a time, and the arithmetic that refuses those that would lose the
+//! quorum.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -35,16 +36,17 @@ pub(crate) fn check_removal(members: &[MemberState], target: &Member) -> Result<
     let silent: Vec<&str> =
         after.iter().filter(|m| !m.reachable).map(|m| m.member.node_id.as_str()).collect();
     Err(StoreError::Refused(format!(
-        "removing manager {name} would lose the quorum: of the {} managers left {answering} answer, \
-         and {needed} are needed; bring back or remove first: {}",
+        "removing manager {name} would lose the quorum: of the {} managers left {answering} \
+         answer, and {needed} are needed; bring back or remove first: {}",
         after.len(),
         silent.join(", ")
     )))
 }
 
 impl Consensus {
-    /// Adds a member as a learner, waits until it has caught up, and lets it vote. A member known under this Raft id gets
-    /// its new address; one known under this node id but another Raft id has lost its log and is removed first.
+    /// Adds a member as a learner, waits until it has caught up, and lets it vote. A member known
+    /// under this Raft id gets its new address; one known under this node id but another Raft id
+    /// has lost its log and is removed first.
     pub(crate) async fn add_member(&self, member: &Member) -> Result<(), StoreError> {
         self.leading().await?;
         let members = self.members();
@@ -58,9 +60,11 @@ impl Consensus {
         if known.is_some_and(|known| known.voter) {
             return Ok(());
         }
-        let stale = members
-            .iter()
-            .filter(|m| m.member.node_id == member.node_id && m.member.raft_id != member.raft_id);
+        let stale = |m: &&MemberState| {
+            m.member.node_id == member.node_id && m.member.raft_id != member.raft_id
+        };
+        // Collected: a filter held while waiting would tie the future to one thread.
+        let stale: Vec<&MemberState> = members.iter().filter(stale).collect();
         for stale in stale {
             self.drop_member(stale, &members).await?;
         }
@@ -104,12 +108,14 @@ impl Consensus {
         }
     }
 
-    /// Removes the member on this node. A leader asked to remove itself hands over first and names its successor.
+    /// Removes the member on this node. A leader asked to remove itself hands over first and names
+    /// its successor.
     pub(crate) async fn remove_member(&self, node_id: &str) -> Result<(), StoreError> {
         self.leading().await?;
         let members = self.members();
-        let mut on_node = members.iter().filter(|m| m.member.node_id == node_id).peekable();
-        if on_node.peek().is_none() {
+        let on_node: Vec<&MemberState> =
+            members.iter().filter(|m| m.member.node_id == node_id).collect();
+        if on_node.is_empty() {
             return Err(StoreError::NotFound { kind: "manager", id: node_id.to_owned() });
         }
         for target in on_node {

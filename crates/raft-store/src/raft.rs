@@ -1,6 +1,8 @@
-//! The consensus library's types, filled in with ours, and its storage and network traits, implemented.
+//! The consensus library's types, filled in with ours, and its storage and network traits,
+//! implemented.
 //!
-//! What leaves or enters a process or a disk goes through `wire`. Used by `consensus` and `replica`.
+//! What leaves or enters a process or a disk goes through `wire`. Used by `consensus` and
+//! `replica`.
 
 use std::fmt;
 

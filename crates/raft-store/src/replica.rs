@@ -1,10 +1,12 @@
-//! One member of the Raft group: opens what is on disk, answers the other members, and changes the group.
+//! One member of the Raft group: opens what is on disk, answers the other members, and changes the
+//! group.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use openraft::{Config, SnapshotPolicy};
+use openraft::{Config, RaftState, SnapshotPolicy};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,7 +19,7 @@ use crate::raft::machine::Machine;
 use crate::raft::network::Peers;
 use crate::raft::snapshot::SnapshotFile;
 use crate::raft::wire::Identity;
-use crate::raft::{Place, Raft};
+use crate::raft::{Place, Raft, Types};
 use crate::seal::Sealer;
 use crate::subscription::Publisher;
 use crate::{Leadership, Member, MemberState, Store, StoreError, Transport};
@@ -51,7 +53,8 @@ pub struct ReplicaConfig {
 }
 
 impl ReplicaConfig {
-    /// The defaults of DESIGN: heartbeat 150 ms, election 1–2 s, a snapshot every 10,000 entries, 500 kept.
+    /// The defaults of DESIGN: heartbeat 150 ms, election 1–2 s, a snapshot every 10,000 entries,
+    /// 500 kept.
     pub fn new(
         dir: impl Into<PathBuf>,
         node_id: impl Into<String>,
@@ -85,7 +88,8 @@ impl ReplicaConfig {
             replication_lag_threshold: self.snapshot_every.saturating_mul(2),
             install_snapshot_timeout: SNAPSHOT_TIMEOUT_MS,
             enable_pre_vote: Some(true),
-            // What was committed last may not be on disk as such: a restarted leader is elected anew.
+            // What was committed last may not be on disk as such: a restarted leader is elected
+            // anew.
             enable_leader_restore: Some(false),
             ..Config::default()
         };
@@ -118,8 +122,8 @@ struct Inner {
 }
 
 impl Replica {
-    /// Opens the folder and goes on where it left off: log, vote, snapshot. Damage fails with [`StoreError::Fatal`],
-    /// which names the file.
+    /// Opens the folder and goes on where it left off: log, vote, snapshot. Damage fails with
+    /// [`StoreError::Fatal`], which names the file.
     pub async fn open(
         mut config: ReplicaConfig,
         transport: Arc<dyn Transport>,
@@ -127,7 +131,7 @@ impl Replica {
         let fatal = watch::Sender::new(None);
         let publisher = Publisher::new();
         let opening = open_files(config.clone(), fatal.clone(), Arc::clone(&publisher));
-        let opened = opening.await.map_err(|e| StoreError::Fatal(e.to_string()))?;
+        let opened = opening.await.map_err(gone)?;
         config.data_key.zeroize();
         let consensus = Arc::default();
         let replica = Replica(Arc::new(Inner {
@@ -161,11 +165,14 @@ impl Replica {
             return Err(StoreError::Fatal(text));
         }
         self.start(identity.raft_id).await?;
-        let Some(consensus) = self.0.consensus.get() else { return Ok(()) };
+        let consensus = self.consensus()?;
+        let voters = |state: &RaftState<Types>| -> Vec<u64> {
+            state.membership_state.effective().voter_ids().collect()
+        };
+        let voters = consensus.raft.with_raft_state(voters).await.map_err(gone)?;
         // Alone, there is nobody to wait for.
-        if consensus.metrics().membership_config.voter_ids().eq([identity.raft_id]) {
-            let elected = consensus.raft.trigger().elect(false).await;
-            elected.map_err(|e| StoreError::Fatal(e.to_string()))?;
+        if voters == [identity.raft_id] {
+            consensus.raft.trigger().elect(false).await.map_err(gone)?;
         }
         Ok(())
     }
@@ -174,15 +181,17 @@ impl Replica {
         let inner = &self.0;
         let machine = inner.machine.lock().unwrap_or_else(|e| e.into_inner()).take();
         let Some(machine) = machine else {
-            return Err(StoreError::Refused("this manager is already in a cluster".to_owned()));
+            return Err(StoreError::Refused("this manager already has a raft id".to_owned()));
         };
         let peers = Peers(Arc::clone(&inner.transport));
         let config = Arc::new(inner.config.raft()?);
         let raft = Raft::new(raft_id, config, peers, inner.log.clone(), machine).await;
-        let raft = raft.map_err(|e| StoreError::Fatal(e.to_string()))?;
+        let raft = raft.map_err(gone)?;
+        let resumed = raft.is_initialized().await.map_err(gone)?;
         let consensus = Arc::new(Consensus {
             raft,
             raft_id,
+            resumed,
             lease: inner.config.election.1,
             patience: inner.config.patience,
         });
@@ -192,42 +201,45 @@ impl Replica {
         Ok(())
     }
 
-    /// Whether it has a Raft id: whether it was ever bootstrapped or prepared for joining.
+    /// Whether it is, or was, in a group. Not yet so after [`Self::prepare`], or a
+    /// [`Self::bootstrap`] cut short.
     pub fn is_initialised(&self) -> bool {
-        self.0.consensus.get().is_some()
+        self.0.consensus.get().is_some_and(|c| c.in_group())
     }
 
-    /// Its Raft id.
+    /// Its Raft id: set once by [`Self::bootstrap`] or [`Self::prepare`], kept on disk.
     pub fn raft_id(&self) -> Option<u64> {
         self.0.consensus.get().map(|c| c.raft_id)
     }
 
-    /// Makes this replica the first and only member of a new group; returns once it leads.
+    /// Makes this replica the first and only member of a new group; returns once it leads. Finishes
+    /// what an earlier call that was cut short has begun, under the Raft id of that one.
     pub async fn bootstrap(&self, raft_id: u64) -> Result<(), StoreError> {
-        self.prepare(raft_id).await?;
+        if self.raft_id().is_none() {
+            self.prepare(raft_id).await?;
+        }
         let consensus = self.consensus()?;
-        let inner = &self.0;
-        let place =
-            Place { node_id: inner.config.node_id.clone(), addr: inner.config.addr.clone() };
-        let members = std::collections::BTreeMap::from([(raft_id, place)]);
+        let Inner { config, .. } = &*self.0;
+        let place = Place { node_id: config.node_id.clone(), addr: config.addr.clone() };
+        let members = BTreeMap::from([(consensus.raft_id, place)]);
         let started = consensus.raft.initialize(members).await;
         started.map_err(|e| StoreError::Refused(format!("cannot start a new cluster: {e}")))?;
         consensus.leading_soon().await
     }
 
-    /// Takes the Raft id that the leader gave this replica. It then waits to be contacted: the leader's
-    /// [`Replica::add_member`] completes only after this.
+    /// Takes the Raft id that the leader gave this replica. It then waits to be contacted: the
+    /// leader's [`Replica::add_member`] completes only after this.
     pub async fn prepare(&self, raft_id: u64) -> Result<(), StoreError> {
         let _turn = self.0.changing.lock().await;
-        if self.is_initialised() {
-            return Err(StoreError::Refused("this manager is already in a cluster".to_owned()));
+        if self.raft_id().is_some() {
+            return Err(StoreError::Refused("this manager already has a raft id".to_owned()));
         }
         if raft_id == 0 {
             return Err(StoreError::Refused("a raft id cannot be 0".to_owned()));
         }
         let identity = Identity { raft_id, node_id: self.0.config.node_id.clone() };
         let written = self.0.log.set_identity(&identity).await;
-        written.map_err(|e| StoreError::Fatal(e.to_string()))?;
+        written.map_err(gone)?;
         self.start(raft_id).await
     }
 
@@ -246,15 +258,16 @@ impl Replica {
         self.consensus()?.read_barrier().await
     }
 
-    /// Adds a member: learner, then, once it has caught up (at most two minutes), voter. Also gives a known member its new
-    /// address. Leader only.
+    /// Adds a member: learner, then, once it has caught up (at most two minutes), voter. Also gives
+    /// a known member its new address. Leader only.
     pub async fn add_member(&self, member: Member) -> Result<(), StoreError> {
         let _turn = self.0.changing.lock().await;
         self.consensus()?.add_member(&member).await
     }
 
-    /// Removes the member on this node; refused if that would lose the quorum. A leader that is to remove itself hands
-    /// over and answers [`StoreError::NotLeader`] with its successor: ask that one. Leader only.
+    /// Removes the member on this node; refused if that would lose the quorum. A leader that is to
+    /// remove itself hands over and answers [`StoreError::NotLeader`] with its successor: ask that
+    /// one. Leader only.
     pub async fn remove_member(&self, node_id: &str) -> Result<(), StoreError> {
         let _turn = self.0.changing.lock().await;
         self.consensus()?.remove_member(node_id).await
@@ -270,7 +283,8 @@ impl Replica {
         self.0.consensus.get().map(|c| c.members()).unwrap_or_default()
     }
 
-    /// Becomes `Some` when this replica cannot go on (storage failed or is damaged, or the core died): the node must stop.
+    /// Becomes `Some` when this replica cannot go on (storage failed or is damaged, or the core
+    /// died): the node must stop.
     pub fn fatal(&self) -> watch::Receiver<Option<String>> {
         self.0.fatal.subscribe()
     }
@@ -294,6 +308,10 @@ impl Replica {
     }
 }
 
+fn gone(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Fatal(error.to_string())
+}
+
 struct Opened {
     log: Log,
     machine: Machine,
@@ -305,6 +323,7 @@ async fn open_files(
     fatal: watch::Sender<Option<String>>,
     publisher: Arc<Publisher>,
 ) -> std::io::Result<Opened> {
+    let file = config.dir.join(config.backend.file());
     let open = move || {
         let dir = &config.dir;
         let at = |e: std::io::Error| std::io::Error::other(format!("{}: {e}", dir.display()));
@@ -317,7 +336,10 @@ async fn open_files(
         let (log, identity) = Log::open(backend, sealer, fatal)?;
         Ok(Opened { log, machine, identity })
     };
-    tokio::task::spawn_blocking(open).await.map_err(std::io::Error::other)?
+    let opened = tokio::task::spawn_blocking(open).await;
+    // The database panics at some kinds of damage; nothing else here does.
+    let panicked = |_| std::io::Error::other(format!("{} is damaged", file.display()));
+    opened.map_err(panicked)?
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
-//! Seals what lies on disk: AES-256-GCM under keys derived from the node's data key, and a checksum around it that tells
-//! damage from a wrong key.
+//! Seals what lies on disk: AES-256-GCM under keys derived from the node's data key, and a checksum
+//! around it that tells damage from a wrong key.
 //!
-//! Each opening of the store is an epoch with a key of its own, and counts its nonces: no nonce is ever used twice.
-//! Record: crc32 (4) · epoch (16) · counter (8) · ciphertext and tag. All integers big-endian.
+//! Each opening of the store is an epoch with a key of its own, and counts its nonces: no nonce is
+//! ever used twice. Record: crc32 (4) · epoch (16) · counter (8) · ciphertext and tag. All integers
+//! big-endian.
 
 use std::collections::HashMap;
 use std::io;

@@ -1,4 +1,5 @@
-//! The tables and their secondary indexes, as persistent maps: a copy is a handful of reference counts.
+//! The tables and their secondary indexes, as persistent maps: a copy is a handful of reference
+//! counts.
 //!
 //! It checks nothing: `apply` does, before it writes here. Reading is done through [`crate::View`].
 
@@ -11,7 +12,8 @@ use swarm_api::{Kind, Object, Task};
 
 use crate::record::{self, KINDS};
 
-/// How many request ids are remembered; a client retries within seconds, so this covers minutes at full load.
+/// How many request ids are remembered; a client retries within seconds, so this covers minutes at
+/// full load.
 pub(crate) const REQUESTS_KEPT: usize = 10_000;
 
 /// Objects of one kind.

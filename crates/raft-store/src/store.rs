@@ -11,11 +11,12 @@ use crate::consensus::{Consensus, NotApplied};
 use crate::subscription::{Commit, Publisher, Subscription};
 use crate::{StoreError, Transaction, View};
 
-/// Largest command, bytes encoded: a config of 1,000 KiB fits, and a follower is never sent more at once than it can take in
-/// a heartbeat or two.
+/// Largest command, bytes encoded: a config of 1,000 KiB fits, and a follower is never sent more at
+/// once than it can take in a heartbeat or two.
 pub const MAX_COMMAND_BYTES: usize = 4 << 20;
 
-/// How often a transaction is decided anew when another write came between. Writers take turns, so once is rare.
+/// How often a transaction is decided anew when another write came between. Writers take turns, so
+/// once is rare.
 const MAX_ATTEMPTS: usize = 8;
 
 /// The store. Copies share it.
@@ -59,7 +60,8 @@ impl Store {
         Store(Arc::new(Inner { publisher, backend, turn: Arc::default() }))
     }
 
-    /// The newest view that is applied here. On a follower it may lag; see [`crate::Replica::read_barrier`].
+    /// The newest view that is applied here. On a follower it may lag; see
+    /// [`crate::Replica::read_barrier`].
     pub fn view(&self) -> View {
         self.0.publisher.view()
     }
@@ -69,10 +71,11 @@ impl Store {
         self.0.publisher.subscribe()
     }
 
-    /// Runs `decide` on the newest view, and returns once what it wrote is on disk on a majority and applied here.
+    /// Runs `decide` on the newest view, and returns once what it wrote is on disk on a majority
+    /// and applied here.
     ///
-    /// `decide` may run several times. If it writes nothing, nothing is proposed. `now_ns` is the caller's wall clock.
-    /// Leader only ([`StoreError::NotLeader`]).
+    /// `decide` may run several times. If it writes nothing, nothing is proposed. `now_ns` is the
+    /// caller's wall clock. Leader only ([`StoreError::NotLeader`]).
     pub async fn transact<R, E: From<StoreError>>(
         &self,
         now_ns: i64,
@@ -81,8 +84,9 @@ impl Store {
         self.transact_once(now_ns, "", decide).await
     }
 
-    /// As [`Self::transact`], but at most once for this `request_id`, also across leaders: a repetition of a request that
-    /// was applied fails with [`StoreError::Duplicate`], which names the version to look at. The last 10,000 are known.
+    /// As [`Self::transact`], but at most once for this `request_id`, also across leaders: a
+    /// repetition of a request that was applied fails with [`StoreError::Duplicate`], which names
+    /// the version to look at. The last 10,000 are known.
     pub async fn transact_once<R, E: From<StoreError>>(
         &self,
         now_ns: i64,

@@ -1,4 +1,5 @@
-//! What is published when a command is applied: the newest view, and the changes to whoever follows them.
+//! What is published when a command is applied: the newest view, and the changes to whoever follows
+//! them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +12,8 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::View;
 use crate::state::State;
 
-/// Commits that a subscriber may lag behind; 4,096 is some seconds at full load, and the memory is shared by all.
+/// Commits that a subscriber may lag behind; 4,096 is some seconds at full load, and the memory is
+/// shared by all.
 const BACKLOG: usize = 4096;
 
 /// What happened to an object.
@@ -135,14 +137,16 @@ impl Subscription {
         &self.view
     }
 
-    /// The next commit. After [`Lagged`] it yields nothing else until [`Self::resync`]. Safe to cancel.
+    /// The next commit. After [`Lagged`] it yields nothing else until [`Self::resync`]. Safe to
+    /// cancel.
     pub async fn next(&mut self) -> Result<Arc<Commit>, Lagged> {
         if self.lagged {
             return Err(Lagged);
         }
         match self.events.recv().await {
             Ok(Event::Commit(commit)) => Ok(commit),
-            // Closed cannot happen while the publisher is held; resynchronising is right in any case.
+            // Closed cannot happen while the publisher is held; resynchronising is right in any
+            // case.
             Ok(Event::Replaced) | Err(RecvError::Lagged(_) | RecvError::Closed) => {
                 self.lagged = true;
                 Err(Lagged)

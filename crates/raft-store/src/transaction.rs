@@ -115,7 +115,8 @@ impl Transaction {
     }
 }
 
-/// `object` at the version of `old`: differs only when it was removed and created again within the transaction.
+/// `object` at the version of `old`: differs only when it was removed and created again within the
+/// transaction.
 fn based_on(old: &Object, object: &Object) -> Object {
     let mut object = object.clone();
     if record::version(&object) != record::version(old) {

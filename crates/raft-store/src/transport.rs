@@ -1,4 +1,5 @@
-//! How replicas reach each other: implemented by the manager over mutually authenticated gRPC, and in memory by tests.
+//! How replicas reach each other: implemented by the manager over mutually authenticated gRPC, and
+//! in memory by tests.
 
 use std::pin::Pin;
 
@@ -17,7 +18,8 @@ pub enum RaftRpc {
     TransferLeader,
 }
 
-/// A snapshot on its way, in order; each chunk is at most [`crate::CHUNK_BYTES`] plus a small frame.
+/// A snapshot on its way, in order; each chunk is at most [`crate::CHUNK_BYTES`] plus a small
+/// frame.
 pub type ChunkStream = Pin<Box<dyn Stream<Item = Result<Vec<u8>, TransportError>> + Send>>;
 
 /// Why a call between replicas failed.
@@ -41,7 +43,8 @@ pub enum TransportError {
     },
 }
 
-/// Carries opaque bodies to other replicas. Deadlines are set by the caller: a call may be dropped at any time.
+/// Carries opaque bodies to other replicas. Deadlines are set by the caller: a call may be dropped
+/// at any time.
 pub trait Transport: Send + Sync + 'static {
     /// One call and its answer: what the target's [`crate::Replica::handle`] returned.
     fn call<'a>(
@@ -51,7 +54,8 @@ pub trait Transport: Send + Sync + 'static {
         body: Vec<u8>,
     ) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, TransportError>> + Send + 'a>>;
 
-    /// Streams a snapshot; the answer is what the target's [`crate::Replica::handle_snapshot`] returned.
+    /// Streams a snapshot; the answer is what the target's [`crate::Replica::handle_snapshot`]
+    /// returned.
     fn install_snapshot<'a>(
         &'a self,
         target: &'a Member,

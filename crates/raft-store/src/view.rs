@@ -52,8 +52,8 @@ impl View {
         self.0.table(T::KIND).len()
     }
 
-    /// The object that the user means: by full id, else by exact name (a node also by its hostname), else by the only
-    /// id that starts so.
+    /// The object that the user means: by full id, else by exact name (a node also by its
+    /// hostname), else by the only id that starts so.
     pub fn resolve<'a, T: Stored>(&'a self, reference: &str) -> Result<&'a T, ResolveError> {
         let not_found =
             || ResolveError::NotFound { kind: T::NOUN, reference: reference.to_owned() };

@@ -9,7 +9,7 @@ use redb::{Database, Durability, ReadableDatabase, TableDefinition};
 
 use super::{LogBackend, Write};
 
-const FILE: &str = "raft.redb";
+pub(super) const FILE: &str = "raft.redb";
 const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
 const NAMED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("named");
 

@@ -1,6 +1,8 @@
-//! The log in sled, for comparison: `flush` alone does not make its file durable, so the file is synced after it.
+//! The log in sled, for comparison: `flush` alone does not make its file durable, so the file is
+//! synced after it.
 //!
-//! That closes the power-cut hole, but not that a kill during recovery can leave a folder that never opens again.
+//! That closes the power-cut hole, but not that a kill during recovery can leave a folder that
+//! never opens again.
 
 use std::fmt::Display;
 use std::fs::File;
@@ -9,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::{LogBackend, Write};
 
-const FOLDER: &str = "raft.sled";
+pub(super) const FOLDER: &str = "raft.sled";
 
 pub(crate) struct Sled {
     database: sled::Db,
@@ -51,7 +53,8 @@ impl Sled {
         Ok(())
     }
 
-    /// Log records are one batch, so that no hole can appear; named ones follow only when that one is applied.
+    /// Log records are one batch, so that no hole can appear; named ones follow only when that one
+    /// is applied.
     fn apply(&self, log: &mut sled::Batch) -> io::Result<()> {
         self.log.apply_batch(std::mem::take(log)).map_err(|e| self.failed(e))
     }

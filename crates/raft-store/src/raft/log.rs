@@ -1,8 +1,9 @@
 //! The Raft log: its tail in memory, all of it sealed on disk, written by one thread.
 //!
-//! Whatever waits when the writer comes round is one batch and one fsync. Nothing is acknowledged before its batch is on
-//! disk; after a failed write nothing is acknowledged ever again. The whole log is read and checked when it is opened:
-//! it is short, because it is purged after every snapshot.
+//! Whatever waits when the writer comes round is one batch and one fsync. Nothing is acknowledged
+//! before its batch is on disk; after a failed write nothing is acknowledged ever again. The whole
+//! log is read and checked when it is opened: it is short, because it is purged after every
+//! snapshot.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -24,7 +25,8 @@ use crate::seal::{Damage, Sealer};
 
 mod writer;
 
-/// Entries kept in memory after they are on disk: what followers that keep up, and the state machine, still read.
+/// Entries kept in memory after they are on disk: what followers that keep up, and the state
+/// machine, still read.
 const CACHE_BYTES: usize = 8 << 20;
 /// Most that one read for replication returns, unless a single entry is larger.
 const READ_BYTES: usize = 1 << 20;
@@ -60,7 +62,8 @@ struct Tail {
     purged: Option<LogId>,
     vote: Option<Vote>,
     committed: Option<LogId>,
-    /// `committed` is newer than on disk: it goes there with the next batch, never with an fsync of its own.
+    /// `committed` is newer than on disk: it goes there with the next batch, never with an fsync of
+    /// its own.
     committed_is_news: bool,
 }
 
@@ -135,8 +138,8 @@ fn entry_of(path: &Path, sealer: &Sealer, index: u64, record: &[u8]) -> io::Resu
 }
 
 impl Log {
-    /// Reads and checks all of the log, and whose it is (`None` before that was settled); starts its writer. Blocking.
-    /// Failures later on go to `fatal`.
+    /// Reads and checks all of the log, and whose it is (`None` before that was settled); starts
+    /// its writer. Blocking. Failures later on go to `fatal`.
     pub(crate) fn open(
         backend: Arc<dyn LogBackend>,
         sealer: Arc<Sealer>,

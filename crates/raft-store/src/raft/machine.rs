@@ -65,7 +65,8 @@ impl Machine {
     }
 
     fn apply_command(&mut self, index: u64, command: &Command) -> io::Result<Reply> {
-        // It decoded when it was proposed: if not here, this replica is older than the leader, and must not guess.
+        // It decoded when it was proposed: if not here, this replica is older than the leader, and
+        // must not guess.
         let command = RaftCommand::decode(command.0.clone()).map_err(|error| {
             io::Error::new(io::ErrorKind::InvalidData, format!("log entry {index}: {error}"))
         })?;

@@ -1,7 +1,8 @@
 //! Snapshots: the tables as a stream of chunks, and the one file that holds the newest.
 //!
-//! File: magic (8) · random id (16) · frames of length (4), kind (1) and sealed record: what it covers (c), chunks of
-//! data (d), an end (e). It becomes visible whole, by a rename, or not at all.
+//! File: magic (8) · random id (16) · frames of length (4), kind (1) and sealed record: what it
+//! covers (c), chunks of data (d), an end (e). It becomes visible whole, by a rename, or not at
+//! all.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};

@@ -1,4 +1,5 @@
-//! The form of log records, calls between replicas and snapshots: protobuf messages, private to this crate.
+//! The form of log records, calls between replicas and snapshots: protobuf messages, private to
+//! this crate.
 //!
 //! Fields are only ever added: an older replica skips what it does not know.
 

@@ -1,10 +1,10 @@
-//! Answers the other members' calls. What they carry was authenticated by the transport; that they are meant for this
-//! replica is checked here.
+//! Answers the other members' calls. What they carry was authenticated by the transport; that they
+//! are meant for this replica is checked here.
 
 use prost::Message;
 use tokio_stream::StreamExt;
 
-use super::Replica;
+use super::{Replica, gone};
 use crate::consensus::Consensus;
 use crate::raft::Snapshot;
 use crate::raft::machine::Frozen;
@@ -21,10 +21,6 @@ impl From<Undecodable> for StoreError {
     }
 }
 
-fn fatal(error: impl std::fmt::Display) -> StoreError {
-    StoreError::Fatal(error.to_string())
-}
-
 impl Replica {
     /// Answers a call of another member.
     pub async fn handle(&self, rpc: RaftRpc, body: &[u8]) -> Result<Vec<u8>, StoreError> {
@@ -33,7 +29,7 @@ impl Replica {
                 let call: AppendCall = wire::decode(body, "append")?;
                 let consensus = self.addressed(call.target)?;
                 let response = consensus.raft.append_entries(call.request()?).await;
-                Ok(AppendAnswer::from(response.map_err(fatal)?).encode_to_vec())
+                Ok(AppendAnswer::from(response.map_err(gone)?).encode_to_vec())
             }
             RaftRpc::Vote => {
                 let call: VoteCall = wire::decode(body, "vote")?;
@@ -43,13 +39,13 @@ impl Replica {
                     true => consensus.raft.pre_vote(request).await,
                     false => consensus.raft.vote(request).await,
                 };
-                Ok(VoteAnswer::from(response.map_err(fatal)?).encode_to_vec())
+                Ok(VoteAnswer::from(response.map_err(gone)?).encode_to_vec())
             }
             RaftRpc::TransferLeader => {
                 let call: TransferCall = wire::decode(body, "transfer")?;
                 let consensus = self.addressed(call.target)?;
                 let response = consensus.raft.handle_transfer_leader(call.request()?).await;
-                Ok(TransferAnswer::from(response.map_err(fatal)?).encode_to_vec())
+                Ok(TransferAnswer::from(response.map_err(gone)?).encode_to_vec())
             }
         }
     }
@@ -76,14 +72,15 @@ impl Replica {
         };
         let snapshot = Frozen(assembly.finish(version, end)?.into());
         let installed = consensus.raft.install_full_snapshot(vote, Snapshot { meta, snapshot });
-        let vote = Some(Ballot::from(&installed.await.map_err(fatal)?.vote));
+        let vote = Some(Ballot::from(&installed.await.map_err(gone)?.vote));
         Ok(SnapshotAnswer { vote }.encode_to_vec())
     }
 
     fn addressed(&self, target: u64) -> Result<&Consensus, StoreError> {
         match self.0.consensus.get() {
             Some(consensus) if consensus.raft_id == target => Ok(consensus),
-            // A manager that lost its log has a new id: what was promised under the old one must not be answered.
+            // A manager that lost its log has a new id: what was promised under the old one must
+            // not be answered.
             Some(consensus) => Err(StoreError::Refused(format!(
                 "a call for raft id {target:016x} reached manager {} with raft id {:016x}",
                 self.0.config.node_id, consensus.raft_id

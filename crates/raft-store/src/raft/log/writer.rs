@@ -1,4 +1,5 @@
-//! The log's writer: a thread of its own, because writing blocks, that turns all that waits into one batch.
+//! The log's writer: a thread of its own, because writing blocks, that turns all that waits into
+//! one batch.
 
 use std::io;
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -42,8 +43,20 @@ impl Waiting {
 pub(super) struct Writer {
     shared: Weak<Shared>,
     backend: Arc<dyn LogBackend>,
-    // After one failed write the state of the disk is unknown: nothing is written or acknowledged any more.
+    // After one failed write the state of the disk is unknown: nothing is written or acknowledged
+    // any more.
     failed: Option<(io::ErrorKind, String)>,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // The database panics at some kinds of damage. Whoever waits for the writer then waits in
+        // vain.
+        if std::thread::panicking() {
+            let text = format!("{}: its writer has died", self.backend.path().display());
+            self.fail(&io::Error::other(text));
+        }
+    }
 }
 
 #[derive(Default)]

@@ -15,7 +15,8 @@ impl Drop for Killed {
     }
 }
 
-/// Not a test of its own: the process that is killed. Writes until then, and says what was acknowledged.
+/// Not a test of its own: the process that is killed. Writes until then, and says what was
+/// acknowledged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_child_writes_until_it_is_killed() {
     let Some(dir) = std::env::var_os(DIR) else { return };

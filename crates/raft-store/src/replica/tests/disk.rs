@@ -108,6 +108,21 @@ async fn a_folder_is_not_opened_for_another_node() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bootstrap_cut_short_is_finished_by_the_next() {
+    let bench = Bench::new();
+    let replica = bench.open(1).await;
+    replica.prepare(7).await.unwrap();
+    replica.shutdown().await;
+    let replica = bench.open(1).await;
+    assert!(!replica.is_initialised());
+    replica.bootstrap(8).await.unwrap();
+    assert!(replica.is_initialised());
+    assert_eq!(replica.raft_id(), Some(7));
+    write(&replica, "s").await.unwrap();
+    replica.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_alone_costs_about_one_sync() {
     let bench = Bench::new();
     let group = bench.group(1).await;
@@ -117,7 +132,6 @@ async fn a_commit_alone_costs_about_one_sync() {
     }
     // A bound against gross waste only: a sync takes well below 5 ms even on a busy disk.
     let each = started.elapsed() / 200;
-    eprintln!("{each:?} per commit");
     assert!(each < Duration::from_millis(50), "{each:?} per commit");
     bench.stop(&group[0]).await;
 }

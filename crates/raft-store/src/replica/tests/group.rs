@@ -1,6 +1,19 @@
 use super::*;
 use crate::Lagged;
 
+/// Compiles only if every call may move between threads.
+fn _calls_may_move_between_threads(replica: &Replica) {
+    fn check<T: Send>(_: T) {}
+    check(replica.bootstrap(1));
+    check(replica.prepare(1));
+    check(replica.add_member(member(1)));
+    check(replica.remove_member("m1"));
+    check(replica.transfer_leadership());
+    check(replica.read_barrier());
+    check(replica.shutdown());
+    check(write(replica, "s"));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_leader_acknowledged_is_on_all_and_survives_it() {
     let bench = Bench::new();
@@ -197,6 +210,22 @@ async fn a_manager_that_lost_its_log_comes_back_under_a_new_id() {
     let ids: Vec<u64> = group[0].members().iter().map(|m| m.member.raft_id).collect();
     assert_eq!(ids, [1, 2, 33]);
     for replica in [&group[0], &group[1], &fresh] {
+        bench.stop(replica).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_leader_stays_leader() {
+    let bench = Bench::new();
+    let group = bench.group(3).await;
+    until("it leads", async || group[0].leadership().borrow().is_leader).await;
+    let mut leadership = group[0].leadership();
+    leadership.borrow_and_update();
+    // Four times the lease.
+    let changed = tokio::time::timeout(Duration::from_millis(2400), leadership.changed()).await;
+    assert!(changed.is_err(), "{:?}", leadership.borrow());
+    assert!(group[0].members().iter().all(|m| m.reachable && m.voter));
+    for replica in &group {
         bench.stop(replica).await;
     }
 }
