@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::dispatch::Dispatcher;
 use crate::logs::Broker;
-use crate::membership::RoleManager;
+use crate::membership::{self, RoleManager};
 use crate::quorum::Quorum;
 use crate::reconcile;
 use crate::seat::{Leading, Seat};
@@ -124,6 +124,10 @@ impl Lead {
         if let Err(reason) = seed::ensure(&self.store, &self.clock, self.seed.as_ref()).await {
             return reason.to_string();
         }
+        let members: Vec<_> = self.replica.members().into_iter().map(|m| m.member).collect();
+        if let Err(reason) = membership::note(&self.store, &self.clock, &members).await {
+            return reason.to_string();
+        }
         let leading = Arc::new(self.start(term, actors));
         self.sit(Seat::Here { leading, term: term.clone() });
         tracing::info!("this manager leads");
@@ -148,6 +152,8 @@ impl Lead {
         let liveness = dispatcher.clone().run();
         actors.spawn(async { ("dispatcher", liveness.await.map_err(|e| e.to_string())) });
         let broker = Broker::new(store.clone(), term.clone());
+        let readers = broker.clone().run();
+        actors.spawn(async { ("log broker", Ok(readers.await)) });
         Leading { dispatcher, broker }
     }
 

@@ -7,8 +7,8 @@
 
 use std::time::Duration;
 
-use swarm_api::{Node, NodeRole};
-use swarm_raft_store::{Store, StoreError, View};
+use swarm_api::{ManagerStatus, Node, NodeRole};
+use swarm_raft_store::{Member, Store, StoreError, View};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -111,6 +111,29 @@ impl RoleManager {
             })
             .await
     }
+}
+
+/// Writes down, with their nodes, where the managers are: agents learn it from there.
+pub async fn note(store: &Store, clock: &Clock, members: &[Member]) -> Result<(), Refusal> {
+    store
+        .transact(clock.now_nanos(), |tx| {
+            for member in members {
+                let Some(mut node) = tx.view().get::<Node>(&member.node_id).cloned() else {
+                    continue;
+                };
+                let status = ManagerStatus {
+                    raft_id: member.raft_id,
+                    addr: member.addr.clone(),
+                    ..ManagerStatus::default()
+                };
+                if node.manager_status.as_ref() != Some(&status) {
+                    node.manager_status = Some(status);
+                    tx.update(node)?;
+                }
+            }
+            Ok(())
+        })
+        .await
 }
 
 /// Nodes whose role is not what their spec asks for, and the wish.

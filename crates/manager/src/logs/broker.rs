@@ -121,8 +121,9 @@ impl Broker {
         true
     }
 
-    /// Waits until its tasks have ended; cancel them first.
-    pub async fn wait(&self) {
+    /// Lasts as long as the term, and until the last reader's task has ended with it.
+    pub async fn run(self) {
+        self.cancel.cancelled().await;
         self.tasks.close();
         self.tasks.wait().await;
     }

@@ -1,6 +1,7 @@
 //! The way into the group of managers: this replica takes a raft id, then asks the managers that it knows until one lets it
 //! in.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rand::RngExt;
@@ -44,8 +45,8 @@ impl Entry {
         };
         let mut pause = FIRST_PAUSE;
         while !self.is_member(raft_id) {
-            for remote in &self.remotes {
-                match self.ask(remote, raft_id).await {
+            for remote in self.remotes() {
+                match self.ask(&remote, raft_id).await {
                     Ok(_) => return Ok(()),
                     Err(reason) => {
                         tracing::info!(remote, reason, "not let into the managers yet");
@@ -57,6 +58,16 @@ impl Entry {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
         Ok(())
+    }
+
+    /// Whom to ask: those it was told of, those that it knew when it was a member, and, if it was the only one, itself.
+    fn remotes(&self) -> BTreeSet<String> {
+        let members = self.replica.members().into_iter().map(|m| m.member.addr);
+        let own = match self.replica.leadership().borrow().is_leader {
+            true => Some(self.addr.clone()),
+            false => None,
+        };
+        self.remotes.iter().cloned().chain(members).chain(own).collect()
     }
 
     /// Also false while the group knows it by an old address.

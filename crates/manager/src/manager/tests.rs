@@ -236,3 +236,19 @@ async fn a_demoted_manager_leaves_the_group_and_may_no_longer_operate() {
     second.stop().await;
     first.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn agents_learn_where_every_manager_is() {
+    let first = first().await;
+    let second = join(&first, &first.manager_token().await).await;
+    let known = || {
+        let view = first.manager.store().view();
+        let addr = |n: &Node| n.manager_status.as_ref().map(|s| s.addr.clone());
+        view.all::<Node>().filter_map(addr).collect::<std::collections::BTreeSet<_>>()
+    };
+    let wanted = [first.addr.to_string(), second.addr.to_string()].into();
+    let found = async || (known() == wanted).then_some(()).ok_or_else(|| format!("{:?}", known()));
+    until(found).await;
+    second.stop().await;
+    first.stop().await;
+}

@@ -6,6 +6,7 @@ use swarm_raft_store::{Member, Store};
 use tonic::{Request, Response, Status};
 
 use crate::authorize::{Audience, Gate};
+use super::note;
 use crate::clock::Clock;
 use crate::quorum::{Quorum, may_leave};
 use crate::refusal::Refusal;
@@ -48,34 +49,13 @@ impl MembershipService {
             Member { raft_id: request.raft_id, node_id: node_id.into(), addr: request.addr };
         // A replica that lost its log comes back under a new raft id: its old self goes first.
         self.quorum.add(member.clone()).await?;
-        self.note(&member).await?;
+        note(&self.store, &self.clock, std::slice::from_ref(&member)).await?;
         let members = self.quorum.members().into_iter().map(|m| RaftMember {
             raft_id: m.member.raft_id,
             node_id: m.member.node_id,
             addr: m.member.addr,
         });
         Ok(RaftJoinResponse { raft_id: member.raft_id, members: members.collect() })
-    }
-
-    /// Shown with the node from now on.
-    async fn note(&self, member: &Member) -> Result<(), Refusal> {
-        let status = ManagerStatus {
-            raft_id: member.raft_id,
-            addr: member.addr.clone(),
-            ..ManagerStatus::default()
-        };
-        self.store
-            .transact(self.clock.now_nanos(), |tx| {
-                let Some(mut node) = tx.view().get::<Node>(&member.node_id).cloned() else {
-                    return Ok(());
-                };
-                if node.manager_status.as_ref() == Some(&status) {
-                    return Ok(());
-                }
-                node.manager_status = Some(status.clone());
-                Ok(tx.update(node)?)
-            })
-            .await
     }
 
     async fn leave(&self, node_id: &str) -> Result<(), Refusal> {
