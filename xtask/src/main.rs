@@ -1,2 +1,61 @@
-//! (to be written)
-fn main() {}
+//! `cargo xtask VERB`: everything that is done to this repository by a command. Called by people and
+//! by `.ci/run`. Holds no behaviour of the product; drives it only through its binaries.
+#![forbid(unsafe_code)]
+
+mod bench;
+mod fix;
+mod process;
+mod quickstart;
+mod setup;
+mod test;
+mod tidy;
+mod verify;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const USAGE: &str = "\
+usage: cargo xtask VERB
+
+  setup              install what building, running and testing need (apt, as root)
+  quickstart         three nodes on this machine with a real stack on them
+  test [FILTER…]     setup, then every test (or those whose names match)
+  verify             format, lints, house rules, tests: changes nothing, what CI runs
+  fix                the same, mending what can be mended; runs no tests
+  tidy               the house rules alone
+  bench [--peer [SCRIPT]]  speed and memory; with --peer also Docker's, in the same run";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match run(&words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(words: &[String]) -> Result<()> {
+    let Some((verb, rest)) = words.split_first() else { bail!("{USAGE}") };
+    let takes_words = matches!(verb.as_str(), "test" | "bench");
+    if !takes_words && let Some(word) = rest.first() {
+        bail!("{verb} takes no arguments, but got {word}\n\n{USAGE}");
+    }
+    match verb.as_str() {
+        "setup" => setup::run(),
+        "quickstart" => quickstart::run(),
+        "test" => test::run(rest),
+        "verify" => verify::run(),
+        "fix" => fix::run(),
+        "tidy" => tidy::run(),
+        "bench" => bench::run(rest),
+        "help" | "-h" | "--help" => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        _ => bail!("there is no verb {verb}\n\n{USAGE}"),
+    }
+}
