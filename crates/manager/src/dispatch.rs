@@ -1,1 +1,205 @@
-//! (to be written)
+//! The agents' side of the leader: sessions and liveness, assignments out, status reports in.
+//!
+//! It decides nothing about tasks: it tells nodes what was decided (`reconcile`) and writes down what they report. Its
+//! state is the leader's own and dies with the term; agents that reach no manager go on with what they have. Mounted on
+//! the managers' listener; the caller is known from its certificate.
+
+mod affected;
+mod content;
+mod endpoint;
+mod feed;
+mod liveness;
+mod register;
+mod sent;
+mod session;
+mod status;
+mod stream;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use swarm_api::time::to_proto;
+use swarm_api::{
+    AssignmentsMessage, AssignmentsRequest, HeartbeatRequest, HeartbeatResponse, SessionMessage,
+    SessionRequest, Task, UpdateTaskStatusRequest, UpdateTaskStatusResponse, dispatcher_server,
+};
+use swarm_ca::Caller;
+use swarm_raft_store::{Store, StoreError, Subscription};
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status};
+
+use crate::authorize::is_removed;
+use crate::clock::Clock;
+use crate::refusal::Refusal;
+use session::{Session, Sessions};
+use status::Report;
+
+pub use content::{Key, assignments_of};
+
+/// What an agent is told whose session is not the present one: it registers anew.
+const INVALID: &str = "session invalid";
+
+/// Why dispatching ended.
+#[derive(Debug, thiserror::Error)]
+pub enum DispatchError {
+    /// This manager leads no more, or its store has failed.
+    #[error("dispatch: {0}")]
+    Store(#[source] StoreError),
+    /// It was started twice.
+    #[error("dispatch runs already")]
+    Running,
+}
+
+/// The service. Cheap to clone; one per term of leadership.
+#[derive(Clone)]
+pub struct Dispatcher {
+    shared: Arc<Shared>,
+    reports: mpsc::Sender<Report>,
+    engine: Arc<Mutex<Option<Engine>>>,
+}
+
+/// What [`Dispatcher::run`] consumes.
+struct Engine {
+    events: Subscription,
+    reports: mpsc::Receiver<Report>,
+}
+
+struct Shared {
+    store: Store,
+    clock: Clock,
+    term: CancellationToken,
+    sessions: Sessions,
+    streams: TaskTracker,
+}
+
+impl Dispatcher {
+    /// A dispatcher for the term of leadership that `term` ends. It answers once [`Self::run`] runs.
+    pub fn new(store: Store, term: CancellationToken) -> Dispatcher {
+        Self::by(store, Clock::system(), term)
+    }
+
+    /// As [`Self::new`], by a clock of one's own.
+    pub fn by(store: Store, clock: Clock, term: CancellationToken) -> Dispatcher {
+        let (sender, reports) = mpsc::channel(status::MAX_REPORTS);
+        let engine = Engine { events: store.subscribe(), reports };
+        let (sessions, streams) = (Sessions::default(), TaskTracker::new());
+        let shared = Arc::new(Shared { store, clock, term, sessions, streams });
+        let engine = Arc::new(Mutex::new(Some(engine)));
+        Dispatcher { shared, reports: sender, engine }
+    }
+
+    /// Watches over the sessions, feeds them and writes reports, until the term ends or the store refuses for good. All
+    /// streams have ended when it returns.
+    pub async fn run(self) -> Result<(), DispatchError> {
+        let engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Engine { events, mut reports } = engine.ok_or(DispatchError::Running)?;
+        let shared = &self.shared;
+        let ended = tokio::select! {
+            () = shared.term.cancelled() => Ok(()),
+            ended = liveness::watch(shared) => ended,
+            ended = status::write(shared, &mut reports) => ended,
+            () = feed::feed(shared, events) => Ok(()),
+        };
+        shared.sessions.all().iter().for_each(|s| s.ended.cancel());
+        shared.streams.close();
+        shared.streams.wait().await;
+        ended
+    }
+
+    fn session_of<T>(
+        &self,
+        request: &Request<T>,
+        session_id: &str,
+    ) -> Result<Arc<Session>, Status> {
+        let node_id = node_of(request)?;
+        let session = self.shared.sessions.find(&node_id, session_id);
+        session.ok_or_else(|| Status::unavailable(INVALID))
+    }
+
+    fn check_owner(&self, node_id: &str, request: &UpdateTaskStatusRequest) -> Result<(), Status> {
+        let view = self.shared.store.view();
+        let foreign = request.updates.iter().find(|update| {
+            view.get::<Task>(&update.task_id).is_some_and(|task| task.node_id != *node_id)
+        });
+        foreign.map_or(Ok(()), |update| {
+            let text = format!("task {} is not assigned to node {node_id}", update.task_id);
+            Err(Refusal::Denied(text).into())
+        })
+    }
+}
+
+/// The calling node.
+fn node_of<T>(request: &Request<T>) -> Result<String, Status> {
+    match request.extensions().get::<Caller>() {
+        Some(Caller::Node { node_id, .. }) => Ok(node_id.clone()),
+        _ => Err(Refusal::Denied("only nodes of the cluster have sessions".into()).into()),
+    }
+}
+
+#[tonic::async_trait]
+impl dispatcher_server::Dispatcher for Dispatcher {
+    type SessionStream = ReceiverStream<Result<SessionMessage, Status>>;
+    type AssignmentsStream = ReceiverStream<Result<AssignmentsMessage, Status>>;
+
+    async fn session(
+        &self,
+        request: Request<SessionRequest>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let node_id = node_of(&request)?;
+        let shared = &self.shared;
+        if is_removed(&shared.store.view(), &node_id) {
+            let text = format!("node {node_id} was removed from the cluster");
+            return Err(Refusal::Denied(text).into());
+        }
+        let remote = request.remote_addr().map_or_else(String::new, |a| a.ip().to_string());
+        let description = request.into_inner().description;
+        register::register(shared, &node_id, description.as_ref(), &remote).await?;
+        let grace = liveness::grace(&shared.store.view());
+        let session = shared.sessions.open(&node_id, &shared.term, grace);
+        let (sender, receiver) = mpsc::channel(stream::DEPTH);
+        shared.streams.spawn(stream::session(Arc::clone(shared), session, sender));
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn heartbeat(
+        &self,
+        request: Request<HeartbeatRequest>,
+    ) -> Result<Response<HeartbeatResponse>, Status> {
+        let session = self.session_of(&request, &request.get_ref().session_id)?;
+        let view = self.shared.store.view();
+        session.extend(liveness::grace(&view));
+        let period = Some(to_proto(liveness::period(&view)));
+        Ok(Response::new(HeartbeatResponse { period }))
+    }
+
+    async fn update_task_status(
+        &self,
+        request: Request<UpdateTaskStatusRequest>,
+    ) -> Result<Response<UpdateTaskStatusResponse>, Status> {
+        let session = self.session_of(&request, &request.get_ref().session_id)?;
+        self.check_owner(&session.node_id, request.get_ref())?;
+        let (done, written) = oneshot::channel();
+        let node_id = session.node_id.clone();
+        let report = Report { node_id, updates: request.into_inner().updates, done };
+        let over = || Status::from(Refusal::Unavailable("the leader's term has ended".into()));
+        self.reports.send(report).await.map_err(|_| over())?;
+        written.await.map_err(|_| over())?.map_err(Refusal::Store)?;
+        Ok(Response::new(UpdateTaskStatusResponse {}))
+    }
+
+    async fn assignments(
+        &self,
+        request: Request<AssignmentsRequest>,
+    ) -> Result<Response<Self::AssignmentsStream>, Status> {
+        let session = self.session_of(&request, &request.get_ref().session_id)?;
+        let (sender, receiver) = mpsc::channel(stream::DEPTH);
+        let shared = &self.shared;
+        shared.streams.spawn(stream::assignments(Arc::clone(shared), session, sender));
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -77,6 +77,7 @@ fn tend(draft: &mut Draft<'_>, service_id: &str) -> Wake {
     orchestrate::orchestrate(draft, &service);
     update::update(draft, &service, &mut wake);
     let service = draft.service(service_id).cloned().unwrap_or(service);
+    restart::thin(draft, &service);
     restart::promote(draft, &service, &mut wake);
     reap::settle(draft, service_id);
     reap::reap(draft, service_id, Some(&service));
@@ -84,4 +85,4 @@ fn tend(draft: &mut Draft<'_>, service_id: &str) -> Wake {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -10,8 +10,7 @@ use super::clean::meets;
 use super::draft::Draft;
 use super::restart::should_restart;
 use super::slot::{
-    Slot, availability, died_by_itself, is_down, is_global, is_ready, is_wanted, replicas, slots,
-    template,
+    Slot, availability, is_down, is_global, is_ready, is_wanted, replicas, slots, template,
 };
 
 /// Makes the service's slots as many as its mode asks for.
@@ -31,7 +30,7 @@ pub(super) fn abandon(draft: &mut Draft<'_>, service_id: &str) {
     }
 }
 
-/// Somebody lives there, or nobody shall: its last task ended for good.
+/// Somebody lives there, or nobody shall: its last task ended for good, or was lost and is not to run a second time.
 fn is_occupied(tasks: &[&Task]) -> bool {
     if tasks.iter().any(|t| is_wanted(t)) {
         return true;
@@ -39,7 +38,7 @@ fn is_occupied(tasks: &[&Task]) -> bool {
     let kept = |t: &&&Task| t.desired_state() == TaskState::Shutdown;
     let Some(last) = tasks.iter().rev().find(kept) else { return false };
     let all: Vec<Task> = tasks.iter().map(|t| Task::clone(t)).collect();
-    died_by_itself(last) && !should_restart(last, &all)
+    !should_restart(last, &all)
 }
 
 fn replicated(draft: &mut Draft<'_>, service: &Service) {

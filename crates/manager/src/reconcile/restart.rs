@@ -9,6 +9,7 @@ use swarm_api::{
 };
 
 use super::birth::replace;
+use super::clean::is_clean;
 use super::draft::Draft;
 use super::slot::{
     Footing, died_by_itself, footing, is_global, is_wanted, may_run, order, slots, status_at,
@@ -140,6 +141,29 @@ fn delay_ns(draft: &Draft<'_>, task: &Task, slot: &[Task]) -> i64 {
     let crashes = slot.iter().rev().filter(|t| t.id != task.id).take_while(crashed).count();
     let doubled = base.saturating_mul(1 << crashes.saturating_sub(1).min(MAX_DOUBLINGS));
     nanos(doubled.min(MAX_BACKOFF.max(base)))
+}
+
+/// Lets go of tasks that their slot does not need: it has at most one task as wanted on firm ground, and at most one
+/// that such a task is to relieve. Others are left over from changes of mind (a drain taken back, an update overtaken).
+pub(super) fn thin(draft: &mut Draft<'_>, service: &Service) {
+    let mut surplus = Vec::new();
+    for tasks in slots(draft, &service.id).values() {
+        let living = tasks.iter().filter(|t| is_wanted(t) && !t.is_terminal());
+        let mut living: Vec<&&Task> = living.collect();
+        if living.len() < 2 {
+            continue;
+        }
+        // Best last: it runs, or was made last.
+        living.sort_by_key(|t| t.state() == TaskState::Running);
+        let lasting =
+            |t: &&&Task| footing(draft, t) == Footing::Firm && is_clean(draft, service, t);
+        let (new, old): (Vec<&&Task>, Vec<&&Task>) = living.into_iter().partition(lasting);
+        for mut group in [new, old] {
+            group.pop();
+            surplus.extend(group.into_iter().map(|t| t.id.clone()));
+        }
+    }
+    surplus.iter().for_each(|id| draft.desire(id, TaskState::Shutdown));
 }
 
 /// Lets waiting replacements run: their delay is over, and what held their slot has stopped.

@@ -54,7 +54,9 @@ pub(super) fn update(draft: &mut Draft<'_>, service: &Service, wake: &mut Wake) 
         UpdateState::UpdateNone | UpdateState::UpdateCompleted | UpdateState::RollbackCompleted => {
             // The common case, on every pass: nothing is out of date.
             if draft.tasks_of_service(&service.id).all(|t| is_clean(draft, service, t))
-                || !slots_of(draft, service, draft.now).iter().any(|s| s.is_dirty)
+                || !slots_of(draft, service, draft.now)
+                    .iter()
+                    .any(|s| s.is_dirty || !s.old.is_empty())
             {
                 return;
             }

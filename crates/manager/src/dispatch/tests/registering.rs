@@ -1,0 +1,128 @@
+use swarm_api::{Cluster, ManagerStatus, RemovedNode, RootCa};
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_node_registers_and_learns_what_it_must_know() {
+    let world = World::new(&["a", "m"]);
+    world.set_state("a", NodeState::NodeUnknown);
+    world.edit::<Node>("m", |n| {
+        let addr = "10.1.1.1:2377".to_owned();
+        n.manager_status = Some(ManagerStatus { addr, ..Default::default() });
+    });
+    world.edit::<Cluster>("cluster", |c| {
+        c.root_ca = Some(RootCa { certificate_pem: "root".into(), ..Default::default() });
+        c.data_path_port = 4789;
+    });
+    let term = lead(&world.store);
+    let description = NodeDescription {
+        hostname: "host-a".into(),
+        data_path_addr: "10.1.1.2".into(),
+        ..Default::default()
+    };
+    let request = from("a", SessionRequest { description: Some(description.clone()) });
+    let mut messages = term.dispatcher.session(request).await.unwrap().into_inner();
+    let first = messages.next().await.unwrap().unwrap();
+    assert_eq!(first.managers.len(), 1);
+    assert_eq!(first.managers[0].addr, "10.1.1.1:2377");
+    assert_eq!((first.root_ca_pem.as_str(), first.data_path_port), ("root", 4789));
+    assert_eq!(first.heartbeat_period.unwrap().seconds, 1);
+    let node = world.get_node("a");
+    assert_eq!(node.description, Some(description));
+    let status = node.status.unwrap();
+    assert_eq!((status.state(), status.addr.as_str()), (NodeState::NodeReady, "10.1.1.2"));
+    world.edit::<Node>("m", |n| n.manager_status.as_mut().unwrap().addr = "10.1.1.9:2377".into());
+    let next = messages.next().await.unwrap().unwrap();
+    assert_eq!(next.managers[0].addr, "10.1.1.9:2377");
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_and_removed_nodes_get_no_session() {
+    let world = World::new(&["a"]);
+    world.edit::<Cluster>("cluster", |c| {
+        c.removed_nodes.push(RemovedNode { node_id: "a".into(), ..Default::default() });
+    });
+    let term = lead(&world.store);
+    for request in [
+        from("a", SessionRequest::default()),
+        from("stranger", SessionRequest::default()),
+        Request::new(SessionRequest::default()),
+    ] {
+        let refused = term.dispatcher.session(request).await.err().unwrap();
+        assert_eq!(refused.code(), Code::PermissionDenied);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn registering_again_writes_nothing_and_ends_the_old_session() {
+    let mut world = World::new(&["a"]);
+    world.rest();
+    let term = lead(&world.store);
+    let mut old = term.open("a").await;
+    let version = world.store.view().version();
+    let new = term.open("a").await;
+    assert_eq!(world.store.view().version(), version);
+    assert_eq!(term.beat(&old).await.unwrap_err().message(), "session invalid");
+    assert!(old.messages.next().await.unwrap().is_err());
+    assert!(term.beat(&new).await.is_ok());
+    assert_ne!(new.first.session_id, old.first.session_id);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_is_down_after_four_missed_heartbeats() {
+    let world = World::new(&["a"]);
+    let term = lead(&world.store);
+    let agent = term.open("a").await;
+    for _ in 0..10 {
+        seconds(1.0).await;
+        term.beat(&agent).await.unwrap();
+    }
+    seconds(3.9).await;
+    assert_eq!(state(&world, "a"), NodeState::NodeReady);
+    seconds(0.4).await;
+    assert_eq!(state(&world, "a"), NodeState::NodeDown);
+    assert_eq!(world.get_node("a").status.unwrap().message, "heartbeat failure");
+    assert!(term.beat(&agent).await.is_err());
+    term.open("a").await;
+    assert_eq!(state(&world, "a"), NodeState::NodeReady);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_leader_gives_everybody_time_to_find_it() {
+    let world = World::new(&["a", "b"]);
+    let _term = lead(&world.store);
+    seconds(5.9).await;
+    assert_eq!(state(&world, "a"), NodeState::NodeReady);
+    seconds(0.5).await;
+    assert_eq!(state(&world, "a"), NodeState::NodeDown);
+    world.node("late");
+    seconds(5.0).await;
+    assert_eq!(state(&world, "late"), NodeState::NodeReady, "its time begins with its arrival");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_session_is_no_death_until_heartbeats_are_missed() {
+    let world = World::new(&["a"]);
+    let term = lead(&world.store);
+    let agent = term.open("a").await;
+    drop(agent);
+    seconds(0.9).await;
+    assert_eq!(state(&world, "a"), NodeState::NodeReady);
+    seconds(0.2).await;
+    assert_eq!(state(&world, "a"), NodeState::NodeDisconnected);
+    seconds(3.2).await;
+    assert_eq!(state(&world, "a"), NodeState::NodeDown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_streams_end_with_the_term() {
+    let world = World::new(&["a"]);
+    let term = lead(&world.store);
+    let mut agent = term.open("a").await;
+    let mut assignments = term.assignments(&agent).await;
+    assignments.next().await.unwrap().unwrap();
+    drop(term);
+    assert!(agent.messages.next().await.unwrap().is_err());
+    assert!(assignments.next().await.unwrap().is_err());
+    assert!(assignments.next().await.is_none());
+}

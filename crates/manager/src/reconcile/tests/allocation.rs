@@ -1,0 +1,187 @@
+use std::collections::BTreeSet;
+
+use swarm_api::{EndpointMode, IpamConfig};
+
+use super::*;
+
+fn get_network(world: &World, id: &str) -> Network {
+    world.store.view().get::<Network>(id).cloned().unwrap()
+}
+
+fn subnet(spec: &mut NetworkSpec, subnet: &str) {
+    spec.ipam.push(IpamConfig { subnet: subnet.into(), ..Default::default() });
+}
+
+/// All addresses that objects refer to, live or remembered, save those of tasks that have ended.
+fn addresses(world: &World) -> Vec<(String, String)> {
+    let view = world.store.view();
+    let vips = view.all::<Service>().flat_map(|s| &s.endpoint).flat_map(|e| &e.virtual_ips);
+    let vips = vips.map(|v| (v.network_id.clone(), v.address.clone()));
+    let nodes = view.all::<Node>().flat_map(|n| &n.attachments);
+    let nodes = nodes.map(|a| (a.network_id.clone(), a.address.clone()));
+    let live = view.all::<Task>().filter(|t| !t.is_terminal()).flat_map(|t| &t.networks);
+    let tasks = live.map(|a| (a.network_id.clone(), a.address.clone()));
+    vips.chain(nodes).chain(tasks).filter(|(_, address)| !address.is_empty()).collect()
+}
+
+fn assert_unique(world: &World) {
+    let all = addresses(world);
+    let unique: BTreeSet<_> = all.iter().collect();
+    assert_eq!(unique.len(), all.len(), "{all:?}");
+}
+
+#[test]
+fn networks_get_ids_and_subnets_the_ingress_first() {
+    let mut world = World::new(&["a"]);
+    world.network("app", |_| {});
+    world.network("own", |s| subnet(s, "10.0.16.0/24"));
+    world.rest();
+    let shown = |id| {
+        let n = get_network(&world, id);
+        (n.vni, n.subnet, n.gateway)
+    };
+    assert_eq!(shown("ingress"), (4096, "10.0.0.0/20".into(), "10.0.0.1".into()));
+    assert_eq!(shown("own"), (4098, "10.0.16.0/24".into(), "10.0.16.1".into()));
+    assert_eq!(shown("app"), (4097, "10.0.32.0/20".into(), "10.0.32.1".into()));
+}
+
+#[test]
+fn a_subnet_never_covers_the_address_of_a_node() {
+    let mut world = World::new(&["a"]);
+    world.edit::<Node>("a", |n| {
+        n.description.as_mut().unwrap().data_path_addr = "10.0.3.7".into();
+    });
+    world.rest();
+    assert_eq!(get_network(&world, "ingress").subnet, "10.0.16.0/20");
+}
+
+#[test]
+fn services_tasks_and_nodes_get_addresses_of_their_own() {
+    let mut world = World::new(&["a", "b"]);
+    world.network("app", |_| {});
+    world.service("web", 3, |s| {
+        on_network(s, "app");
+        publish(s, 80, 8080);
+    });
+    world.pass();
+    let service = world.get_service("web");
+    let vips = service.endpoint.unwrap().virtual_ips;
+    let shown: Vec<_> = vips.iter().map(|v| (v.network_id.as_str(), v.address.as_str())).collect();
+    assert_eq!(shown, [("app", "10.0.31.254"), ("ingress", "10.0.15.254")]);
+    for task in world.tasks("web") {
+        let networks: Vec<_> = task.networks.iter().map(|n| n.network_id.as_str()).collect();
+        assert_eq!(networks, ["app", "ingress"]);
+        assert!(task.networks.iter().all(|n| !n.address.is_empty()));
+    }
+    assert_eq!(world.get_node("a").attachments.len(), 2);
+    assert_ne!(world.get_node("a").vtep, world.get_node("b").vtep);
+    assert_unique(&world);
+}
+
+#[test]
+fn what_is_not_used_any_more_is_free_again() {
+    let mut world = World::new(&["a", "b"]);
+    world.network("app", |_| {});
+    world.service("web", 1, |s| on_network(s, "app"));
+    world.live_on();
+    assert_eq!(addresses(&world).len(), 2 + 1 + 1 + 1);
+    world.remove::<Service>("web");
+    world.live_on();
+    assert_eq!(addresses(&world).len(), 2, "the nodes' own in the ingress network");
+}
+
+#[test]
+fn a_full_network_says_so_on_the_tasks_that_wait() {
+    let mut world = World::new(&["a"]);
+    world.network("tiny", |s| subnet(s, "192.168.9.0/29"));
+    world.service("web", 5, |s| on_network(s, "tiny"));
+    world.rest();
+    let waiting: Vec<Task> =
+        world.tasks("web").into_iter().filter(|t| t.state() == TaskState::Pending).collect();
+    assert_eq!(waiting.len(), 2, "6 addresses: gateway, service, node, and three tasks");
+    let message = waiting[0].status.clone().unwrap().message;
+    assert_eq!(
+        message,
+        "no address is free in network tiny (192.168.9.0/29, 6 addresses in use): remove services \
+         or tasks from it, or create it anew with a larger --subnet"
+    );
+    assert!(waiting.iter().all(|t| t.node_id.is_empty()));
+    assert_unique(&world);
+    world.live_on();
+    let freed = world.tasks("web").into_iter().find(|t| t.state() == TaskState::Running).unwrap();
+    world.report(&freed.id, TaskState::Complete);
+    world.live_on();
+    assert_eq!(world.live("web").iter().filter(|t| t.state() == TaskState::Pending).count(), 2);
+    assert_unique(&world);
+}
+
+#[test]
+fn a_network_for_which_the_pool_has_no_subnet_says_so_on_the_tasks_that_wait() {
+    let mut world = World::new(&["a"]);
+    world.edit::<Cluster>("cluster", |c| c.default_addr_pool = vec!["10.9.0.0/20".into()]);
+    world.network("app", |_| {});
+    world.service("web", 1, |s| on_network(s, "app"));
+    world.rest();
+    let message = world.tasks("web")[0].status.clone().unwrap().message;
+    assert_eq!(
+        message,
+        "no subnet is free for network app (pool 10.9.0.0/20, /20 each): remove networks that are \
+         not used or create it with --subnet"
+    );
+}
+
+#[test]
+fn an_address_is_given_again_only_when_no_other_is_free() {
+    let mut world = World::new(&["a"]);
+    world.network("app", |_| {});
+    world.service("web", 1, |s| on_network(s, "app"));
+    world.live_on();
+    let first = world.live("web").remove(0);
+    world.report(&first.id, TaskState::Failed);
+    world.live_on();
+    let second = world.live("web").remove(0);
+    assert_ne!(first.networks[0].address, second.networks[0].address);
+}
+
+#[test]
+fn ports_are_chosen_once_and_kept() {
+    let mut world = World::new(&["a"]);
+    world.service("one", 1, |s| publish(s, 80, 0));
+    world.service("two", 1, |s| publish(s, 80, 30000));
+    world.rest();
+    let ports = |w: &World, name| w.get_service(name).endpoint.unwrap().ports[0].published;
+    assert_eq!((ports(&world, "one"), ports(&world, "two")), (30001, 30000));
+    world.remove::<Service>("two");
+    world.update("one", |s| publish(s, 443, 0));
+    world.rest();
+    let shown: Vec<u32> =
+        world.get_service("one").endpoint.unwrap().ports.iter().map(|p| p.published).collect();
+    assert_eq!(shown, [30001, 30000]);
+    assert_eq!(world.get_service("one").endpoint.unwrap().virtual_ips.len(), 1);
+}
+
+#[test]
+fn a_service_without_virtual_address_has_none() {
+    let mut world = World::new(&["a"]);
+    world.network("app", |_| {});
+    world.service("web", 1, |s| {
+        on_network(s, "app");
+        s.endpoint.get_or_insert_default().mode = EndpointMode::Dnsrr.into();
+    });
+    world.rest();
+    assert!(world.get_service("web").endpoint.unwrap().virtual_ips.is_empty());
+    assert_eq!(world.tasks("web")[0].networks.len(), 1);
+}
+
+#[test]
+fn a_network_of_the_node_itself_has_no_addresses() {
+    let mut world = World::new(&["a"]);
+    world.network("host", |s| s.driver = "host".into());
+    world.service("web", 1, |s| on_network(s, "host"));
+    world.rest();
+    let task = world.tasks("web").remove(0);
+    assert_eq!(task.state(), TaskState::Assigned);
+    assert_eq!(task.networks[0].address, "");
+    assert_eq!(get_network(&world, "host").vni, 0);
+    assert_eq!(world.get_node("a").attachments.len(), 1);
+}
