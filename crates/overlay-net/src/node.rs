@@ -132,7 +132,9 @@ impl NodeNet {
 
     /// Sets the ports that every node answers for services of the ingress network: the full set.
     /// Ports of a virtual address without backends refuse connections.
-    pub async fn set_ingress(&self, ports: Vec<IngressPort>) -> Result<()> {
+    pub async fn set_ingress(&self, mut ports: Vec<IngressPort>) -> Result<()> {
+        ports.sort_unstable();
+        ports.dedup();
         let mut seen = BTreeSet::new();
         for port in &ports {
             if port.published == 0 || port.target == 0 {
@@ -140,7 +142,7 @@ impl NodeNet {
             }
             if !seen.insert((port.protocol, port.published)) {
                 let port = format!("{}/{}", port.published, port.protocol);
-                return Err(NetError::Invalid(format!("ingress port {port} is listed twice")));
+                return Err(NetError::Invalid(format!("ingress port {port} leads to two places")));
             }
         }
         let mut state = self.inner.state.lock().await;
