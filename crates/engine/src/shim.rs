@@ -21,7 +21,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use nix::fcntl::OFlag;
 use nix::mount::MsFlags;
@@ -112,20 +112,16 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let _ = std::fs::write(file::PID, pid.to_string());
     report(&answer);
     quiet()?;
+    forget_code();
     let log = Writer::new(arguments.dir.join(file::LOG), arguments.log_size, arguments.log_files);
     let container = serve::Container {
         dir: arguments.dir.clone(),
-        cgroup: cgroup_of(&arguments.dir),
+        cgroup: std::fs::read_to_string(setup::CGROUP_FILE).unwrap_or_default(),
         init: Pid::from_raw(pid),
         status: Some(status_read),
         started_at: None,
     };
     serve::run(container, listener, [out_read, err_read], log)
-}
-
-/// The container's cgroup path, which the setup left beside the plan's own copy.
-fn cgroup_of(_dir: &Path) -> String {
-    std::fs::read_to_string(setup::CGROUP_FILE).unwrap_or_default()
 }
 
 /// Makes this process independent: session, mount namespace, descriptors, signals, orphans.
@@ -200,6 +196,31 @@ fn quiet() -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Gives back the pages of this program the setup touched and the loop will not: they come back
+/// from the page cache when needed. Only mappings up to the code are safe to drop; later ones hold
+/// relocated data.
+fn forget_code() {
+    let Ok(program) = std::env::current_exe() else { return };
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    for line in maps.lines().filter(|line| line.ends_with(&*program.to_string_lossy())) {
+        let code = line.contains(" r-xp ");
+        if !code && !line.contains(" r--p ") {
+            return;
+        }
+        let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+        let number = |text: &str| usize::from_str_radix(text, 16).ok();
+        let Some((start, end)) = range.and_then(|(a, b)| Some((number(a)?, number(b)?))) else {
+            return;
+        };
+        // SAFETY: a read-only private mapping of a file has no changes to lose up to the code,
+        // and dropped pages are read again on the next access.
+        unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
+        if code {
+            return;
+        }
+    }
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd), String> {

@@ -1,3 +1,5 @@
+//! Tests of writer and reader together, on real files.
+
 use std::path::Path;
 
 use super::reader::Cursor;

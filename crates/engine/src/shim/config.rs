@@ -231,7 +231,7 @@ fn memory(limits: &Resources) -> Option<Value> {
     if let Some(reservation) = limits.memory_reservation {
         memory.insert("reservation".to_owned(), json!(reservation));
     }
-    (!memory.is_empty()).then(|| Value::Object(memory))
+    (!memory.is_empty()).then_some(Value::Object(memory))
 }
 
 /// Version 1 has a file for memory and swap together only when swap is accounted for.
@@ -242,13 +242,13 @@ fn swap_is_counted() -> bool {
 
 /// Devices a container may use: the harmless ones it finds in `/dev`, and making nodes.
 fn devices() -> Value {
-    let rule = |allow: bool, kind: &str, major: Option<i64>, minor: Option<i64>, access: &str| json!({ "allow": allow, "type": kind, "major": major, "minor": minor, "access": access });
+    let rule = |kind: &str, major: Option<i64>, minor: Option<i64>, access: &str| json!({ "allow": true, "type": kind, "major": major, "minor": minor, "access": access });
     let mut rules = vec![json!({ "allow": false, "access": "rwm" })];
-    rules.push(rule(true, "c", None, None, "m"));
-    rules.push(rule(true, "b", None, None, "m"));
+    rules.push(rule("c", None, None, "m"));
+    rules.push(rule("b", None, None, "m"));
     for (major, minor) in [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2)] {
-        rules.push(rule(true, "c", Some(major), Some(minor), "rwm"));
+        rules.push(rule("c", Some(major), Some(minor), "rwm"));
     }
-    rules.push(rule(true, "c", Some(136), None, "rwm"));
+    rules.push(rule("c", Some(136), None, "rwm"));
     Value::Array(rules)
 }

@@ -24,7 +24,7 @@ pub struct Node {
     pub config: EngineConfig,
     layer: PathBuf,
     // Removed last.
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 /// Opens a node, or says why the machine cannot.
@@ -58,10 +58,15 @@ pub async fn node() -> Option<Node> {
         cgroup_parent: format!("swarm-engine-test-{}-{number}", std::process::id()),
     };
     let engine = Engine::open(config.clone()).await.unwrap();
-    Some(Node { engine, config, layer, _dir: dir })
+    Some(Node { engine, config, layer, dir })
 }
 
 impl Node {
+    /// The test's own directory.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     pub fn rootfs(&self) -> Rootfs {
         Rootfs { id: "busybox".to_owned(), layers: vec![self.layer.clone()], ..Rootfs::default() }
     }
