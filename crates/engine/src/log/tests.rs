@@ -84,3 +84,28 @@ fn a_half_written_record_is_not_read() {
     let texts = all(Cursor::oldest(dir.path().to_owned()), &LogOptions::default());
     assert_eq!(texts, ["whole"]);
 }
+
+#[test]
+fn what_a_full_disk_drops_is_counted_and_told_later() {
+    let dir = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("/dev/full", segment(dir.path(), 1)).unwrap();
+    let mut writer = Writer::new(dir.path().to_owned(), 1 << 20, 3);
+    // The newest segment counts as full, so a new one is begun; lead that one astray too.
+    std::os::unix::fs::symlink("/dev/full", segment(dir.path(), 2)).unwrap();
+    let mut records = Vec::new();
+    encode(&mut records, 1, LogStream::Stdout, false, b"lost");
+    writer.append(&records, 1);
+    assert_eq!(writer.dropped(), records.len() as u64);
+    let kept = segment(dir.path(), 3);
+    records.clear();
+    encode(&mut records, 2, LogStream::Stdout, false, b"kept");
+    writer.append(&records, 2);
+    for number in [1, 2] {
+        std::fs::remove_file(segment(dir.path(), number)).unwrap();
+    }
+    assert!(kept.exists());
+    let texts = all(Cursor::oldest(dir.path().to_owned()), &LogOptions::default());
+    assert_eq!(texts.len(), 2);
+    assert!(texts[0].starts_with("21 bytes of output were dropped"), "{texts:?}");
+    assert_eq!(texts[1], "kept");
+}

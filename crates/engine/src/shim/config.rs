@@ -242,7 +242,6 @@ fn swap_is_counted() -> bool {
 
 /// Devices a container may use: the harmless ones it finds in `/dev`, and making nodes.
 fn devices() -> Value {
-    let rule = |kind: &str, major: Option<i64>, minor: Option<i64>, access: &str| json!({ "allow": true, "type": kind, "major": major, "minor": minor, "access": access });
     let mut rules = vec![json!({ "allow": false, "access": "rwm" })];
     rules.push(rule("c", None, None, "m"));
     rules.push(rule("b", None, None, "m"));
@@ -251,4 +250,10 @@ fn devices() -> Value {
     }
     rules.push(rule("c", Some(136), None, "rwm"));
     Value::Array(rules)
+}
+
+fn rule(kind: &str, major: Option<i64>, minor: Option<i64>, access: &str) -> Value {
+    json!({
+        "allow": true, "type": kind, "major": major, "minor": minor, "access": access
+    })
 }

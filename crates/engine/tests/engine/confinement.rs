@@ -1,6 +1,8 @@
 //! What a container cannot do, and the limits it has.
 
-use swarm_engine::{ContainerSpec, ExecSpec, Resources, Ulimit};
+use std::net::{IpAddr, Ipv4Addr};
+
+use swarm_engine::{ContainerSpec, ExecSpec, NetworkMode, Resources, Ulimit};
 
 use crate::node::{node, sh};
 
@@ -83,5 +85,41 @@ async fn a_read_only_root_cannot_be_written_but_tmpfs_can() {
         ..sh("touch /x 2>/dev/null && echo wrote; touch /scratch/x && echo scratch")
     };
     assert_eq!(node.finish(spec).await.1, "scratch\n");
+    node.clear().await;
+}
+
+#[tokio::test]
+async fn a_disk_of_the_node_cannot_be_reached_through_a_device_node() {
+    let Some(node) = node().await else { return };
+    // 254:0 is the first virtio disk, 8:0 the first SCSI disk; either may be absent.
+    let line = "for d in '254 0' '8 0'; do mknod /disk b $d 2>/dev/null; \
+                head -c 1 /disk 2>/dev/null | wc -c; done";
+    assert_eq!(node.finish(sh(line)).await.1, "0\n0\n");
+    node.clear().await;
+}
+
+#[tokio::test]
+async fn a_container_has_the_network_namespace_it_asks_for() {
+    let Some(node) = node().await else { return };
+    let line = "readlink /proc/self/ns/net; cat /etc/resolv.conf; tail -n 1 /etc/hosts";
+    let spec = |network: NetworkMode| ContainerSpec {
+        network,
+        resolv_conf: Some("nameserver 127.0.0.11\n".to_owned()),
+        hosts: vec![(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 9)), "other".to_owned())],
+        ..sh(line)
+    };
+    let own = std::fs::read_link("/proc/self/ns/net").unwrap();
+    let first = |text: &str| text.lines().next().unwrap_or_default().to_owned();
+    let (_, host) = node.finish(spec(NetworkMode::Host)).await;
+    let rest = "nameserver 127.0.0.11\n10.0.0.9\tother\n";
+    assert_eq!(host, format!("{}\n{rest}", own.display()));
+    let other = node.run(sh("sleep 1000")).await;
+    let pid = node.engine.inspect(&other.id).unwrap().pid.unwrap();
+    let path = std::path::PathBuf::from(format!("/proc/{pid}/ns/net"));
+    let theirs = std::fs::read_link(&path).unwrap();
+    let (_, joined) = node.finish(spec(NetworkMode::Namespace(path))).await;
+    assert_eq!(first(&joined), theirs.display().to_string());
+    let (_, none) = node.finish(spec(NetworkMode::None)).await;
+    assert!(first(&none) != own.display().to_string() && first(&none) != first(&joined));
     node.clear().await;
 }

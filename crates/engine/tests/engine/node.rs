@@ -15,8 +15,8 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 
 const APPLETS: &[&str] = &[
     "cat", "chmod", "dd", "echo", "env", "false", "grep", "head", "hostname", "id", "kill", "ls",
-    "mkdir", "mount", "ps", "seq", "sh", "sleep", "stat", "tail", "touch", "true", "umount",
-    "unshare", "wc", "yes",
+    "mknod", "readlink", "mkdir", "mount", "ps", "seq", "sh", "sleep", "stat", "tail", "touch",
+    "true", "umount", "unshare", "wc", "yes",
 ];
 
 pub struct Node {
