@@ -153,20 +153,24 @@ impl Lead {
         actors.spawn(async { ("dispatcher", liveness.await.map_err(|e| e.to_string())) });
         let broker = Broker::new(store.clone(), term.clone());
         let readers = broker.clone().run();
-        actors.spawn(async { ("log broker", Ok(readers.await)) });
+        actors.spawn(async {
+            readers.await;
+            ("log broker", Ok(()))
+        });
         Leading { dispatcher, broker }
     }
 
     async fn step_down(&self, reason: &str) {
         tracing::error!(reason, "stepping down");
-        // Without another manager there is nobody to hand over to: then this one tries again.
-        if let Err(error) = Quorum::Replicated(self.replica.clone()).hand_over().await {
-            tracing::debug!(%error, "leadership stays here");
-        }
-        tokio::select! {
-            () = self.cancel.cancelled() => {}
-            () = tokio::time::sleep(PAUSE) => {}
-        }
+        let quorum = Quorum::Replicated(self.replica.clone());
+        let hand_over = async {
+            // Without another manager there is nobody to hand over to: then this one tries again.
+            if let Err(error) = quorum.hand_over().await {
+                tracing::debug!(%error, "leadership stays here");
+            }
+            tokio::time::sleep(PAUSE).await;
+        };
+        self.cancel.run_until_cancelled(hand_over).await;
     }
 }
 

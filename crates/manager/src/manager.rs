@@ -29,6 +29,9 @@ mod tests;
 /// How long the first manager may take until it leads: it has nobody to wait for.
 const BOOTSTRAP_WAIT: Duration = Duration::from_secs(30);
 
+/// A leader that goes hands over first, so that nobody waits for an election; but not for long.
+const HANDOVER: Duration = Duration::from_secs(3);
+
 /// The replica's folder within the manager's.
 const RAFT_FOLDER: &str = "raft";
 
@@ -172,19 +175,19 @@ impl Manager {
             addr,
             state,
         };
-        let cancel = self.0.cancel.child_token();
+        let cancel = self.0.cancel.clone();
         self.supervise("way into the group", async move {
             cancel.run_until_cancelled(entry.run()).await.unwrap_or(Ok(()))
         });
     }
 
     fn watch_replica(&self) {
-        let mut fatal = self.0.replica.fatal();
+        let (mut fatal, cancel) = (self.0.replica.fatal(), self.0.cancel.clone());
         self.supervise("replica", async move {
-            match fatal.wait_for(Option::is_some).await {
-                Ok(reason) => Err(reason.clone().unwrap_or_default()),
-                // The replica was shut down.
-                Err(_) => Ok(()),
+            match cancel.run_until_cancelled(fatal.wait_for(Option::is_some)).await {
+                Some(Ok(reason)) => Err(reason.clone().unwrap_or_default()),
+                // It, or this manager, was shut down.
+                Some(Err(_)) | None => Ok(()),
             }
         });
     }
@@ -195,12 +198,12 @@ impl Manager {
         name: &'static str,
         actor: impl Future<Output = Result<(), String>> + Send + 'static,
     ) {
-        let (fatal, cancel) = (self.0.fatal.clone(), self.0.cancel.clone());
-        let actor = tokio::spawn(cancel.clone().run_until_cancelled_owned(actor));
+        let fatal = self.0.fatal.clone();
+        let actor = tokio::spawn(actor);
         self.0.tasks.spawn(async move {
             let reason = match actor.await {
-                Ok(Some(Err(reason))) => reason,
-                Ok(Some(Ok(())) | None) => return,
+                Ok(Err(reason)) => reason,
+                Ok(Ok(())) => return,
                 Err(error) => format!("the {name} has panicked: {error}"),
             };
             fatal.send_if_modified(|state| {
@@ -267,11 +270,8 @@ impl Manager {
             }
         }
         self.0.cancel.cancel();
-        self.0.replica.shutdown().await;
         self.0.tasks.close();
         self.0.tasks.wait().await;
+        self.0.replica.shutdown().await;
     }
 }
-
-/// A leader that goes hands over first, so that nobody waits for an election.
-const HANDOVER: Duration = Duration::from_secs(3);

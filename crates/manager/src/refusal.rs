@@ -6,8 +6,8 @@ use swarm_raft_store::{ResolveError, StoreError};
 use tonic::Status;
 
 /// What a caller is told while no manager leads.
-pub const NO_LEADER: &str = "the swarm does not have a leader: it is possible that too few managers are online; \
-     make sure more than half of the managers are online";
+pub const NO_LEADER: &str = "the swarm does not have a leader: it is possible that too few \
+     managers are online; make sure more than half of the managers are online";
 
 /// A refused request; variants by what the caller can do about it.
 #[derive(Debug, thiserror::Error)]

@@ -18,7 +18,7 @@ const CLUSTER: &str = "default";
 /// Name of the network that carries published ports.
 const INGRESS: &str = "ingress";
 
-const HEARTBEAT: Duration = Duration::from_secs(5);
+const HEARTBEAT: Duration = Duration::from_secs(1);
 const TASK_HISTORY: i64 = 5;
 const SNAPSHOT_INTERVAL: u64 = 10_000;
 /// Networks get their subnets from here unless the user names other pools.

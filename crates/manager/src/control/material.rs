@@ -67,7 +67,8 @@ fn validate<T: Material>(new: &T) -> Result<(), Refusal> {
     name::file(&annotations.name).map_err(|e| Refusal::Invalid(e.to_string()))?;
     if data.is_empty() || data.len() >= T::LIMIT {
         return Err(Refusal::Invalid(format!(
-            "{noun} data must be larger than 0 and less than {limit} bytes: {noun} {name} has {have}",
+            "{noun} data must be larger than 0 and less than {limit} bytes: {noun} {name} has \
+             {have}",
             noun = T::NOUN,
             limit = T::LIMIT,
             name = annotations.name,

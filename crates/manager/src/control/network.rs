@@ -70,7 +70,7 @@ pub async fn remove(
 
 fn refuse_use(view: &View, network: &Network) -> Result<(), Refusal> {
     if network.spec.as_ref().is_some_and(|s| s.ingress) {
-        let user = view.all::<Service>().find(|s| ports::of(s).any(|p| ports::is_ingress(p)));
+        let user = view.all::<Service>().find(|s| ports::of(s).any(ports::is_ingress));
         return match user {
             None => Ok(()),
             Some(service) => Err(Refusal::Conflict(format!(

@@ -252,3 +252,23 @@ async fn agents_learn_where_every_manager_is() {
     second.stop().await;
     first.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_through_a_follower_ends_as_unavailable_with_its_leader() {
+    let first = first().await;
+    let second = join(&first, &first.manager_token().await).await;
+    let third = join(&first, &first.manager_token().await).await;
+    let channel = second.credentials.channel(&second.addr.to_string()).unwrap();
+    let mut client = swarm_api::watch_client::WatchClient::new(channel);
+    let selector = WatchSelector { kind: Kind::Secret.into(), ..WatchSelector::default() };
+    let request = WatchRequest { selectors: vec![selector] };
+    let mut changes = client.watch(request).await.unwrap().into_inner();
+    assert!(changes.message().await.unwrap().unwrap().events.is_empty());
+    third.add_secret("one").await.unwrap();
+    assert_eq!(changes.message().await.unwrap().unwrap().events.len(), 1);
+    first.stop().await;
+    let status = changes.message().await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Unavailable, "{status}");
+    third.stop().await;
+    second.stop().await;
+}

@@ -5,8 +5,8 @@ use swarm_ca::Caller;
 use swarm_raft_store::{Member, Store};
 use tonic::{Request, Response, Status};
 
-use crate::authorize::{Audience, Gate};
 use super::note;
+use crate::authorize::{Audience, Gate};
 use crate::clock::Clock;
 use crate::quorum::{Quorum, may_leave};
 use crate::refusal::Refusal;

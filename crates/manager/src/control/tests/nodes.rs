@@ -1,3 +1,5 @@
+//! Nodes at the door: demotion and removal.
+
 use super::*;
 
 fn with_role(id: &str, role: NodeRole, state: NodeState) -> Node {

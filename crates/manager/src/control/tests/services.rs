@@ -1,3 +1,5 @@
+//! Services at the door: what is stored, refused, rolled back and removed.
+
 use super::*;
 
 fn spec(name: &str) -> ServiceSpec {

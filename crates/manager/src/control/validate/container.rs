@@ -142,11 +142,11 @@ fn claim(seen: &mut BTreeSet<String>, path: String, kind: &str, name: &str) -> R
 
 /// Lines of /etc/hosts, name servers and user-set kernel parameters.
 fn check_names(container: &ContainerSpec) -> Result<(), Refusal> {
-    let is_host_line = |line: &&String| {
+    let is_host_line = |line: &String| {
         let mut words = line.split_whitespace();
-        !words.next().is_some_and(|ip| ip.parse::<IpAddr>().is_ok()) || words.next().is_none()
+        words.next().is_some_and(|ip| ip.parse::<IpAddr>().is_ok()) && words.next().is_some()
     };
-    if let Some(bad) = container.hosts.iter().find(is_host_line) {
+    if let Some(bad) = container.hosts.iter().find(|line| !is_host_line(line)) {
         return Err(Refusal::Invalid(format!("invalid host entry {bad:?}: want \"IP NAME\"")));
     }
     let servers = container.dns.iter().flat_map(|d| &d.nameservers);
