@@ -75,6 +75,7 @@ fn tend(draft: &mut Draft<'_>, service_id: &str) -> Wake {
     };
     restart::restart(draft, &service);
     orchestrate::orchestrate(draft, &service);
+    update::adopt(draft, &service);
     update::update(draft, &service, &mut wake);
     let service = draft.service(service_id).cloned().unwrap_or(service);
     restart::thin(draft, &service);

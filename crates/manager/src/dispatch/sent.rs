@@ -92,13 +92,14 @@ fn update(assignment: Assignment) -> AssignmentChange {
     AssignmentChange { action: Action::Update.into(), assignment: Some(assignment) }
 }
 
-/// What agents report themselves is not sent back to them as a change.
+/// What agents report themselves is not sent back to them as a change, nor is what only managers look at.
 fn digest(item: &Assignment) -> u64 {
     let mut hasher = DefaultHasher::new();
     match &item.item {
         Some(assignment::Item::Task(task)) => {
             let mut task = task.clone();
             (task.meta, task.status, task.start_after) = (None, None, None);
+            task.spec_version = 0;
             hasher.write(&task.encode_to_vec());
         }
         _ => hasher.write(&item.encode_to_vec()),

@@ -97,6 +97,10 @@ fn state(world: &World, node: &str) -> NodeState {
     world.get_node(node).status.unwrap().state()
 }
 
+/// Lets this much time pass.
 async fn seconds(seconds: f64) {
-    tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+    let end = tokio::time::Instant::now() + Duration::from_secs_f64(seconds);
+    while tokio::time::Instant::now() < end {
+        tokio::time::sleep_until(end).await;
+    }
 }

@@ -7,13 +7,15 @@ use super::clean::is_clean;
 use super::draft::Draft;
 use super::slot::{Slot, is_wanted, may_run, template};
 
-/// A task of the service for this slot, desired RUNNING, or READY while another task of the slot may still run.
-pub(super) fn make(draft: &mut Draft<'_>, service: &Service, slot: &Slot) -> Option<String> {
-    let waits = draft
-        .tasks_of_service(&service.id)
-        .any(|t| Slot::of(t) == *slot && !is_wanted(t) && may_run(draft, t));
+/// A task of the service for this slot, desired RUNNING, or READY if it `waits` for another task of the slot.
+pub(super) fn make(draft: &mut Draft<'_>, service: &Service, slot: &Slot, waits: bool) {
     let desired = if waits { TaskState::Ready } else { TaskState::Running };
-    make_desired(draft, service, slot, desired)
+    make_desired(draft, service, slot, desired);
+}
+
+/// Whether one of these tasks, all of one slot, is to stop and may still run: a new one waits for it.
+pub(super) fn must_wait<'t>(draft: &Draft<'_>, tasks: impl IntoIterator<Item = &'t Task>) -> bool {
+    tasks.into_iter().any(|t| !is_wanted(t) && may_run(draft, t))
 }
 
 /// A task of the service for this slot with the given desired state.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use swarm_api::{Node, NodeAvailability, Service, Task, TaskState};
 
-use super::birth::make;
+use super::birth::{make, must_wait};
 use super::clean::meets;
 use super::draft::Draft;
 use super::restart::should_restart;
@@ -37,8 +37,7 @@ fn is_occupied(tasks: &[&Task]) -> bool {
     }
     let kept = |t: &&&Task| t.desired_state() == TaskState::Shutdown;
     let Some(last) = tasks.iter().rev().find(kept) else { return false };
-    let all: Vec<Task> = tasks.iter().map(|t| Task::clone(t)).collect();
-    !should_restart(last, &all)
+    !should_restart(last, tasks)
 }
 
 fn replicated(draft: &mut Draft<'_>, service: &Service) {
@@ -54,10 +53,19 @@ fn replicated(draft: &mut Draft<'_>, service: &Service) {
     }
     let taken: BTreeSet<u64> = occupied.keys().map(|slot| slot.number).collect();
     let free = (1..).filter(|number| !taken.contains(number));
-    let missing: Vec<u64> = free.take(want - occupied.len()).collect();
-    for number in missing {
-        make(draft, service, &Slot { number, node_id: String::new() });
+    let missing = free.take(want - occupied.len());
+    let missing: Vec<(Slot, bool)> = missing
+        .map(|number| waiting(draft, &by_slot, Slot { number, node_id: String::new() }))
+        .collect();
+    for (slot, waits) in missing {
+        make(draft, service, &slot, waits);
     }
+}
+
+/// The slot, and whether a task made for it has to wait.
+fn waiting(draft: &Draft<'_>, by_slot: &BTreeMap<Slot, Vec<&Task>>, slot: Slot) -> (Slot, bool) {
+    let waits = by_slot.get(&slot).is_some_and(|tasks| must_wait(draft, tasks.iter().copied()));
+    (slot, waits)
 }
 
 /// Tasks of the slots that are too many: those that have no node yet, then from the nodes with the most of them; there
@@ -109,17 +117,18 @@ fn global(draft: &mut Draft<'_>, service: &Service) {
         };
         leave.extend(tasks.iter().map(|t| (t.id.clone(), desired)));
     }
-    let vacant = |id: &&String| {
-        let slot = Slot { number: 0, node_id: id.to_string() };
-        by_slot.get(&slot).is_none_or(|tasks| !is_occupied(tasks))
-    };
-    let open = fitting.iter().filter(|(_, takes_new)| **takes_new).map(|(id, _)| id);
-    let fill: Vec<String> = open.filter(vacant).cloned().collect();
+    let vacant = |slot: &Slot| by_slot.get(slot).is_none_or(|tasks| !is_occupied(tasks));
+    let open = fitting.iter().filter(|(_, takes_new)| **takes_new);
+    let fill: Vec<(Slot, bool)> = open
+        .map(|(id, _)| Slot { number: 0, node_id: id.clone() })
+        .filter(vacant)
+        .map(|slot| waiting(draft, &by_slot, slot))
+        .collect();
     drop(by_slot);
     for (id, desired) in leave {
         draft.desire(&id, desired);
     }
-    for node_id in fill {
-        make(draft, service, &Slot { number: 0, node_id });
+    for (slot, waits) in fill {
+        make(draft, service, &slot, waits);
     }
 }

@@ -1,6 +1,7 @@
 //! Restarts: tasks that ended, or whose node was lost or drained, are let go and replaced in their slot as their restart
 //! policy says. Also lets replacements run once their delay has passed and the old task has stopped.
 
+use std::borrow::Borrow;
 use std::time::Duration;
 
 use swarm_api::time::{or_default, to_nanos};
@@ -102,7 +103,7 @@ fn policy(task: &Task) -> RestartPolicy {
 }
 
 /// Whether the end of `task` calls for another one in its slot, whose tasks are `slot`.
-pub(super) fn should_restart(task: &Task, slot: &[Task]) -> bool {
+pub(super) fn should_restart<T: Borrow<Task>>(task: &Task, slot: &[T]) -> bool {
     let policy = policy(task);
     match policy.condition() {
         RestartCondition::None => return false,
@@ -120,7 +121,7 @@ pub(super) fn should_restart(task: &Task, slot: &[Task]) -> bool {
             && died_by_itself(t)
             && status_at(t) >= since
     };
-    (slot.iter().filter(earlier).count() as u64) < policy.max_attempts
+    (slot.iter().map(Borrow::borrow).filter(earlier).count() as u64) < policy.max_attempts
 }
 
 /// No delay for what was no fault of the task's; otherwise the policy's, doubled for each crash in a row before it.

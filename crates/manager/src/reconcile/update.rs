@@ -11,7 +11,7 @@ use swarm_api::{
     FailureAction, Service, Task, TaskState, UpdateConfig, UpdateOrder, UpdateState, UpdateStatus,
 };
 
-use super::birth::{make, make_desired};
+use super::birth::{make, make_desired, must_wait};
 use super::clean::is_clean;
 use super::draft::Draft;
 use super::restart::nanos;
@@ -43,6 +43,21 @@ struct Update<'s> {
     config: UpdateConfig,
     started_at: i64,
     rolling_back: bool,
+}
+
+/// Tasks that nothing would change about are of the service's present version, whichever they were made for: they are up
+/// to date, and everybody can see it.
+pub(super) fn adopt(draft: &mut Draft<'_>, service: &Service) {
+    let other = |t: &&Task| is_wanted(t) && t.spec_version != service.spec_version;
+    let adopted: Vec<String> = draft
+        .tasks_of_service(&service.id)
+        .filter(other)
+        .filter(|t| is_clean(draft, service, t))
+        .map(|t| t.id.clone())
+        .collect();
+    for id in adopted {
+        draft.edit_task(&id, |t| t.spec_version = service.spec_version);
+    }
 }
 
 /// Takes the service's update one step on.
@@ -196,7 +211,9 @@ impl<'s> Update<'s> {
             return;
         }
         slot.old.iter().for_each(|t| draft.desire(&t.id, TaskState::Shutdown));
-        make(draft, self.service, &slot.slot);
+        let tasks = draft.tasks_of_service(&self.service.id);
+        let waits = must_wait(draft, tasks.filter(|t| Slot::of(t) == slot.slot));
+        make(draft, self.service, &slot.slot, waits);
     }
 
     fn finish(&self, draft: &mut Draft<'_>, slots: &[Progress], wake: &mut Wake) {

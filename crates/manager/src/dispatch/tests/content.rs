@@ -1,3 +1,5 @@
+//! What nodes are told, as a function of the view.
+
 use swarm_api::assignment::Item;
 use swarm_api::{
     Assignment, Config, ConfigReference, EndpointAssignment, Secret, SecretReference, SecretSpec,

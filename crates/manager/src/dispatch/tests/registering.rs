@@ -1,3 +1,5 @@
+//! Sessions: who gets one, what it says, how it ends, and who counts as alive.
+
 use swarm_api::{Cluster, ManagerStatus, RemovedNode, RootCa};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Status reports: what is written, and what is refused.
+
 use swarm_api::time::to_nanos;
 
 use super::*;
@@ -25,7 +27,7 @@ async fn states_only_go_forward_and_times_are_the_leaders() {
     let running = task(&world, "t0001");
     assert_eq!(running.state(), TaskState::Running);
     let at = to_nanos(&running.status.unwrap().timestamp.unwrap());
-    assert!((at - 1002_000_000_000).abs() < 100_000_000, "{at}");
+    assert!((at - 1_002_000_000_000).abs() < 100_000_000, "{at}");
     assert_eq!(running.start_after.as_ref().map(to_nanos), Some(at), "since when it runs");
     let version = world.store.view().version();
     term.report(&agent, &[("t0001", TaskState::Starting)]).await.unwrap();

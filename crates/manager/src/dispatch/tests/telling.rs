@@ -1,3 +1,5 @@
+//! The assignments stream: that differences add up to the whole, and reach only those concerned.
+
 use std::collections::BTreeMap;
 
 use futures::FutureExt;
@@ -11,7 +13,7 @@ use super::*;
 use crate::dispatch::affected::Touched;
 use crate::dispatch::content::{Part, part_of};
 use crate::dispatch::sent::Sent;
-use crate::reconcile::tests::property::{Event, NODES, event, happen};
+use crate::reconcile::tests::property::{Event, NODES, cases, event, happen};
 use crate::reconcile::tests::{on_network, publish, updating};
 
 fn key_of(assignment: &Assignment) -> Key {
@@ -57,6 +59,7 @@ impl Table {
         for item in items.values_mut() {
             if let Some(Item::Task(task)) = &mut item.item {
                 (task.meta, task.status, task.start_after) = (None, None, None);
+                task.spec_version = 0;
             }
         }
         items
@@ -195,7 +198,7 @@ fn random_events() -> impl Strategy<Value = Vec<Event>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(32) })]
+    #![proptest_config(cases(32))]
     #[test]
     fn differences_add_up_to_the_whole_whatever_happens(events in random_events()) {
         let mut world = World::new(&NODES);

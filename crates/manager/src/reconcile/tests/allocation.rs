@@ -1,3 +1,5 @@
+//! Subnets, addresses and ports.
+
 use std::collections::BTreeSet;
 
 use swarm_api::{EndpointMode, IpamConfig};

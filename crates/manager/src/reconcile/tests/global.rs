@@ -1,3 +1,5 @@
+//! Services with one task per node.
+
 use super::*;
 
 fn nodes(world: &World) -> Vec<String> {

@@ -1,3 +1,5 @@
+//! Tasks that wait for a node, and tasks that have to leave theirs.
+
 use swarm_api::{ResourceRequirements, Resources};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Services with a number of tasks.
+
 use super::*;
 
 fn slots(tasks: &[Task]) -> Vec<u64> {

@@ -1,3 +1,5 @@
+//! When, and how often, a task is replaced that has ended.
+
 use super::*;
 
 const NEVER: RestartPolicy =

@@ -1,3 +1,5 @@
+//! Rolling updates and rollbacks.
+
 use swarm_api::{FailureAction, UpdateOrder};
 
 use super::*;
@@ -192,6 +194,8 @@ fn what_is_not_about_tasks_restarts_nothing() {
     world.live_on();
     let ids = |tasks: Vec<Task>| tasks.into_iter().map(|t| t.id).collect::<Vec<_>>();
     assert_eq!(ids(world.tasks("web")), ids(before));
+    let version = world.get_service("web").spec_version;
+    assert!(version > 1 && world.tasks("web").iter().all(|t| t.spec_version == version));
     assert_eq!(world.update_state("web"), UpdateState::UpdateNone);
 }
 
