@@ -1,5 +1,6 @@
-//! The connection to a daemon: its unix socket, calls with retries over a change of leader, and plain words for what the
-//! daemon's answers mean. Every command that talks to the cluster goes through it.
+//! The connection to a daemon: its unix socket, calls with retries over a change of leader, and
+//! plain words for what the daemon's answers mean. Every command that talks to the cluster goes
+//! through it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,8 @@ use crate::failure::Refused;
 
 /// Where a daemon listens unless told otherwise.
 pub const DEFAULT_HOST: &str = "unix:///run/swarmd/swarmd.sock";
-/// An election takes up to 2 s, its retry as much again; then there is no quorum rather than no leader yet.
+/// An election takes up to 2 s, its retry as much again; then there is no quorum rather than no
+/// leader yet.
 const RETRY_FOR: Duration = Duration::from_secs(10);
 /// Between two attempts: short against an election, long against a round trip.
 const RETRY_PAUSE: Duration = Duration::from_millis(150);
@@ -58,7 +60,8 @@ fn socket(host: &str) -> Result<PathBuf> {
     match host.split_once("://") {
         Some(("unix", path)) if path.starts_with('/') => Ok(PathBuf::from(path)),
         Some(("tcp" | "https", _)) => bail!(
-            "host \"{host}\": remote daemons are not supported yet: use unix:///PATH on the node itself"
+            "host \"{host}\": remote daemons are not supported yet: use unix:///PATH on the \
+             node itself"
         ),
         _ => bail!("invalid host \"{host}\": use unix:///PATH, such as {DEFAULT_HOST}"),
     }
@@ -69,7 +72,8 @@ async fn probe(path: &Path, host: &str) -> Result<()> {
         Ok(_) => Ok(()),
         Err(error) => Err(match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => anyhow!(
-                "swarmd is not running at {host}: start it, or name another daemon with -H or SWARM_HOST"
+                "swarmd is not running at {host}: start it, or name another daemon with \
+                 -H or SWARM_HOST"
             ),
             io::ErrorKind::PermissionDenied => {
                 anyhow!("no permission to use {host}: run this as root")
@@ -190,13 +194,14 @@ fn is_passing(status: &Status) -> bool {
 }
 
 fn no_quorum(status: &Status) -> Error {
+    // The daemon's own words, unless they say the same.
     let last = match status.message() {
-        "" => String::new(),
+        message if message.is_empty() || message.contains("leader") => String::new(),
         message => format!(" ({message})"),
     };
     anyhow!(
         "the cluster has no leader{last}: more than half of its managers must run and reach each \
-         other; start the missing ones, or see 'swarmctl info'"
+         other; 'swarmctl info' lists them"
     )
 }
 
@@ -217,7 +222,8 @@ fn not_a_manager(info: &InfoResponse) -> Option<String> {
         }
         LocalState::Error => Some(format!("this node cannot take part in its cluster{why}")),
         LocalState::InCluster if info.role() == NodeRole::Worker => Some(format!(
-            "this node is a worker: run this on a manager, or there first 'swarmctl node promote {}'",
+            "this node is a worker: run this on a manager, or make it one there with 'swarmctl \
+             node promote {}'",
             info.hostname
         )),
         LocalState::Joining | LocalState::InCluster => None,

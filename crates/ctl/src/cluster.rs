@@ -1,4 +1,5 @@
-//! Commands on the cluster as a whole and on this node's part in it: `swarmctl init`, `join`, … (also `swarmctl swarm …`).
+//! Commands on the cluster as a whole and on this node's part in it: `swarmctl init`, `join`, …
+//! (also `swarmctl swarm …`).
 
 mod info;
 mod init;

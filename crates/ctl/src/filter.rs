@@ -1,4 +1,5 @@
-//! `--filter key=value`: different keys must all match, values of one key are alternatives, labels must all match.
+//! `--filter key=value`: different keys must all match, values of one key are alternatives, labels
+//! must all match.
 
 use std::collections::BTreeMap;
 

@@ -55,8 +55,8 @@ impl ImageCommand {
     }
 }
 
-/// The bytes of a file (none: stdin) in pieces, each wrapped by `wrap`. The receiver tells afterwards how reading went, so
-/// that a file cut short is never taken for a whole one.
+/// The bytes of a file (none: stdin) in pieces, each wrapped by `wrap`. The receiver tells
+/// afterwards how reading went, so that a file cut short is never taken for a whole one.
 fn upload<T: Send + 'static>(
     file: Option<PathBuf>,
     wrap: impl Fn(bool, Vec<u8>) -> T + Send + 'static,

@@ -1,4 +1,5 @@
-//! Many hosts on this machine: `swarmctl lab`. The lab brings hosts up; this module makes one cluster of them.
+//! Many hosts on this machine: `swarmctl lab`. The lab brings hosts up; this module makes one
+//! cluster of them.
 
 mod cluster;
 mod down;

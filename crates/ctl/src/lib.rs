@@ -1,6 +1,8 @@
-//! `swarmctl`, the command line of the cluster: flags become one request, its answer becomes a table or JSON.
+//! `swarmctl`, the command line of the cluster: flags become one request, its answer becomes a
+//! table or JSON.
 //!
-//! One folder per noun, one file per verb. It keeps no state and decides nothing that a manager could decide.
+//! One folder per noun, one file per verb. It keeps no state and decides nothing that a manager
+//! could decide.
 #![forbid(unsafe_code)]
 
 mod age;

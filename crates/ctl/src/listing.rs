@@ -1,4 +1,5 @@
-//! A list of objects as table, ids, JSON lines or by template. Commands fill in rows; this draws them.
+//! A list of objects as table, ids, JSON lines or by template. Commands fill in rows; this draws
+//! them.
 
 use anyhow::Result;
 use clap::Args;
@@ -19,7 +20,8 @@ pub struct ListFlags {
     pub format: Option<String>,
 }
 
-/// A column: its heading and the row's field in it. Fields that begin with `_` exist in the table only.
+/// A column: its heading and the row's field in it. Fields that begin with `_` exist in the table
+/// only.
 pub type Column = (&'static str, &'static str);
 
 /// Rows ready to be shown, in their final order.

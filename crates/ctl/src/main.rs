@@ -1,6 +1,8 @@
-//! `swarmctl`: reads the command line, runs one command, says what went wrong in one line, and exits.
+//! `swarmctl`: reads the command line, runs one command, says what went wrong in one line, and
+//! exits.
 //!
-//! All behaviour lives in the library; this file only knows processes: runtime, streams, exit codes.
+//! All behaviour lives in the library; this file only knows processes: runtime, streams, exit
+//! codes.
 
 use std::process::ExitCode;
 

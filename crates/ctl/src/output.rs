@@ -17,7 +17,8 @@ pub fn raw(text: &[u8]) -> io::Result<()> {
     out.flush()
 }
 
-/// One line for the person in front, never part of the result. If nobody can read it, nothing is lost.
+/// One line for the person in front, never part of the result. If nobody can read it, nothing is
+/// lost.
 pub fn note(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }

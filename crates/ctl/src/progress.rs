@@ -1,5 +1,5 @@
-//! Waiting until services run as asked: follows their tasks, shows how they fare and why some do not run, and ends with
-//! an error when an update stops or goes back.
+//! Waiting until services run as asked: follows their tasks, shows how they fare and why some do
+//! not run, and ends with an error when an update stops or goes back.
 //!
 //! [`state`] decides, [`screen`] draws; this file asks the manager.
 
@@ -68,14 +68,16 @@ struct Run {
     step: Step,
 }
 
-/// Waits for all `goals`; fails with the reasons of those that do not get there. Ctrl-C ends the wait, not the work.
+/// Waits for all `goals`; fails with the reasons of those that do not get there. Ctrl-C ends the
+/// wait, not the work.
 pub async fn wait(client: &Client, goals: Vec<Goal>, options: WaitOptions) -> Result<()> {
     let first = goals.first().map(|g| g.service_id.clone()).unwrap_or_default();
     let result = tokio::select! {
         result = follow(client, goals, options) => result,
         _ = tokio::signal::ctrl_c() => {
             output::note(format_args!(
-                "Operation continuing in background.\nUse `swarmctl service ps {first}` to check progress."
+                "Operation continuing in background.\nUse `swarmctl service ps {first}` to \
+                 check progress."
             ));
             Err(interrupted())
         }

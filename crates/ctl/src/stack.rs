@@ -1,5 +1,5 @@
-//! Commands on stacks. A stack is what carries its label: the cluster itself knows only services, networks, secrets and
-//! configs.
+//! Commands on stacks. A stack is what carries its label: the cluster itself knows only services,
+//! networks, secrets and configs.
 
 mod config;
 mod deploy;

@@ -162,10 +162,11 @@ pub fn reason(task: &Task) -> &str {
         return &status.err;
     }
     match status.state() {
-        TaskState::Running | TaskState::Complete | TaskState::Shutdown => "",
-        // "starting: starting" would say nothing.
-        at if status.message.eq_ignore_ascii_case(state(at)) => "",
-        _ => &status.message,
+        TaskState::Pending | TaskState::Failed | TaskState::Rejected | TaskState::Orphaned => {
+            &status.message
+        }
+        // On its way, running or ended as asked: the message only repeats the state.
+        _ => "",
     }
 }
 

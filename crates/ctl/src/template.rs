@@ -1,5 +1,5 @@
-//! A small part of Go's templates, for `--format`: text, `\t`, `\n`, `{{.Field}}`, `{{.A.B}}`, `{{json .}}`,
-//! `{{upper .Field}}`, `{{lower .Field}}`. Everything else is refused by name.
+//! A small part of Go's templates, for `--format`: text, `\t`, `\n`, `{{.Field}}`, `{{.A.B}}`,
+//! `{{json .}}`, `{{upper .Field}}`, `{{lower .Field}}`. Everything else is refused by name.
 
 use anyhow::{Result, bail};
 use serde_json::{Map, Value};

@@ -48,7 +48,7 @@ impl InspectFlags {
 }
 
 fn pretty(config: &Config) -> String {
-    let meta = config.meta.clone().unwrap_or_default();
+    let meta = config.meta.unwrap_or_default();
     let mut lines =
         vec![format!("ID:\t\t\t{}", config.id), format!("Name:\t\t\t{}", config.name())];
     lines.push("Labels:".into());

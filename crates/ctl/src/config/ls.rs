@@ -43,7 +43,7 @@ impl LsFlags {
 }
 
 fn row(config: &Config, now: SystemTime) -> Value {
-    let meta = config.meta.clone().unwrap_or_default();
+    let meta = config.meta.unwrap_or_default();
     json!({
         "ID": config.id,
         "Name": config.name(),

@@ -55,7 +55,8 @@ impl PullFlags {
     }
 }
 
-/// What was last shown of each layer: on a terminal the byte counts move, elsewhere only changes of status are lines.
+/// What was last shown of each layer: on a terminal the byte counts move, elsewhere only changes of
+/// status are lines.
 #[derive(Default)]
 struct Layers(BTreeMap<String, String>);
 

@@ -1,4 +1,5 @@
-//! One cluster of the hosts of a lab, as an administrator would make it: init on the first, join on the others.
+//! One cluster of the hosts of a lab, as an administrator would make it: init on the first, join on
+//! the others.
 
 use std::time::Duration;
 

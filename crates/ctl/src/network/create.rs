@@ -102,7 +102,8 @@ impl CreateFlags {
         })
     }
 
-    /// The n-th range and gateway belong to the n-th subnet; the manager checks that they lie in it.
+    /// The n-th range and gateway belong to the n-th subnet; the manager checks that they lie in
+    /// it.
     fn ipam(&self) -> Result<Vec<IpamConfig>> {
         let extra = self.ip_range.len().max(self.gateway.len());
         if extra > self.subnet.len() {

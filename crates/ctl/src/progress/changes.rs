@@ -1,4 +1,5 @@
-//! When to look again: at every change of the services and their tasks, and now and then in any case.
+//! When to look again: at every change of the services and their tasks, and now and then in any
+//! case.
 
 use std::time::Duration;
 

@@ -150,13 +150,20 @@ fn slot_line(slot: &Slot, wanted: u64, terminal: bool) -> String {
         false => slot.label.clone(),
     };
     let name = state(slot.state);
-    if !slot.why.is_empty() {
-        return format!("{label}: {name}: {}", slot.why.replace('\n', " "));
+    // Elsewhere than on a terminal, failures of the past have been told in lines of their own.
+    let why = if terminal || has_own_reason(slot.state) { slot.why.as_str() } else { "" };
+    if !why.is_empty() {
+        return format!("{label}: {name}: {}", why.replace('\n', " "));
     }
     match terminal {
         true => format!("{label}: {name:<9} {}", bar(slot.state)),
         false => format!("{label}: {name}"),
     }
+}
+
+/// Whether the reason is that of the present task, not of the one before it.
+fn has_own_reason(at: TaskState) -> bool {
+    at <= TaskState::Pending || at > TaskState::Running
 }
 
 fn bar(at: TaskState) -> String {

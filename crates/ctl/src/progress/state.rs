@@ -1,4 +1,5 @@
-//! Where a service is on its way to its spec: a pure function of what the manager says and of the time since the wait began.
+//! Where a service is on its way to its spec: a pure function of what the manager says and of the
+//! time since the wait began.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -101,7 +102,7 @@ pub struct Course {
     max_failures: Option<usize>,
     stable_since: Option<Duration>,
     rolling_back: bool,
-    /// Tasks whose failure was told.
+    /// Failures that were told: a slot that fails the same way again is no news.
     told: BTreeSet<String>,
 }
 
@@ -148,8 +149,9 @@ impl Course {
     fn failures(&mut self, tasks: &[&Task]) -> Vec<String> {
         let mut news = Vec::new();
         for task in tasks.iter().filter(|t| has_failed(t)) {
-            if self.told.insert(task.id.clone()) {
-                news.push(format!("{}: {}", task.slot_name(), failure(task)));
+            let text = format!("{}: {}", task.slot_name(), failure(task));
+            if self.told.insert(text.clone()) {
+                news.push(text);
             }
         }
         news

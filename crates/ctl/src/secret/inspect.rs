@@ -48,7 +48,7 @@ impl InspectFlags {
 }
 
 fn pretty(secret: &Secret) -> String {
-    let meta = secret.meta.clone().unwrap_or_default();
+    let meta = secret.meta.unwrap_or_default();
     let mut lines =
         vec![format!("ID:\t\t\t{}", secret.id), format!("Name:\t\t\t{}", secret.name())];
     lines.push("Labels:".into());

@@ -48,7 +48,7 @@ impl LsFlags {
 }
 
 fn row(secret: &Secret, now: SystemTime) -> Value {
-    let meta = secret.meta.clone().unwrap_or_default();
+    let meta = secret.meta.unwrap_or_default();
     json!({
         "ID": secret.id,
         "Name": secret.name(),

@@ -1,5 +1,5 @@
-//! The flags that `service create` and `service update` share. Each one that is given replaces its part of the spec;
-//! the lists, which the two commands treat differently, are in [`lists`].
+//! The flags that `service create` and `service update` share. Each one that is given replaces its
+//! part of the spec; the lists, which the two commands treat differently, are in [`lists`].
 
 mod container;
 mod health;

@@ -1,4 +1,5 @@
-//! The image of a service: pinned to a digest when the service is made or its image changes, so that all nodes run the same.
+//! The image of a service: pinned to a digest when the service is made or its image changes, so
+//! that all nodes run the same.
 
 use swarm_api::image::ImageRef;
 use swarm_api::{Platform, ResolveImageRequest, ServiceSpec};

@@ -1,4 +1,5 @@
-//! `swarmctl service logs`: what the tasks of a service, or one task, wrote, on whichever node they ran.
+//! `swarmctl service logs`: what the tasks of a service, or one task, wrote, on whichever node they
+//! ran.
 
 use std::collections::BTreeMap;
 use std::io::Write;

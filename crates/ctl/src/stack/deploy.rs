@@ -228,8 +228,8 @@ impl Images<'_> {
         }
     }
 
-    /// `before`: the digest that the service has, if its file still names the same image. A registry that cannot be
-    /// reached is no reason to replace what runs.
+    /// `before`: the digest that the service has, if its file still names the same image. A
+    /// registry that cannot be reached is no reason to replace what runs.
     async fn pin(&mut self, spec: &mut ServiceSpec, before: Option<Pinned>) {
         let look = match self.mode {
             ResolveImage::Always => true,

@@ -1,5 +1,5 @@
-//! What a deploy will do: a pure comparison of a compose file's stack with what the cluster has. Everything that can be
-//! refused is refused here, before anything is changed.
+//! What a deploy will do: a pure comparison of a compose file's stack with what the cluster has.
+//! Everything that can be refused is refused here, before anything is changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -177,7 +177,8 @@ pub enum Action<'a> {
     Keep(&'a Service),
 }
 
-/// Decides about one service. Forced replacements of the past stay counted, or its tasks would be replaced now.
+/// Decides about one service. Forced replacements of the past stay counted, or its tasks would be
+/// replaced now.
 pub fn service<'a>(wanted: &mut ServiceSpec, existing: &'a Existing, ids: &Ids) -> Action<'a> {
     let Some(stored) = named(&existing.services, name_of(wanted)) else { return Action::Create };
     let spec = stored.spec.clone().unwrap_or_default();

@@ -1,7 +1,9 @@
-//! Whether a service in the cluster already is what a file says: compares the stored spec with the file's, after giving
-//! the latter what the manager's door gives every spec (ids for names, defaults for what is left open).
+//! Whether a service in the cluster already is what a file says: compares the stored spec with the
+//! file's, after giving the latter what the manager's door gives every spec (ids for names,
+//! defaults for what is left open).
 //!
-//! If the two ever differ in a default, a deploy writes a spec that changes no task; it never misses a change.
+//! If the two ever differ in a default, a deploy writes a spec that changes no task; it never
+//! misses a change.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

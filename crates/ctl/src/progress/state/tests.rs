@@ -146,7 +146,7 @@ fn while_the_manager_still_watches_so_does_the_wait() {
 fn a_one_shot_that_ended_well_is_done_and_one_that_failed_is_not() {
     let once_only = with_restart(service(1), RestartCondition::None, 0);
     let ended = task(1, 1, TaskState::Complete, TaskState::Running);
-    let step = once(&once_only, &[ended.clone()]);
+    let step = once(&once_only, std::slice::from_ref(&ended));
     assert_eq!(step.overall, (1, 1));
     assert_eq!(once(&service(1), &[ended]).verdict, Verdict::Working);
     let step = once(&once_only, &[failed(1, 1)]);

@@ -80,8 +80,8 @@ impl ContainerFlags {
         Ok(())
     }
 
-    /// A capability that was added before is only no longer added when it is dropped, and the other way round; one that is
-    /// given both ways is added.
+    /// A capability that was added before is only no longer added when it is dropped, and the other
+    /// way round; one that is given both ways is added.
     fn capabilities(&self, container: &mut ContainerSpec) {
         let mut add: BTreeSet<String> = container.cap_add.drain(..).collect();
         let mut drop: BTreeSet<String> = container.cap_drop.drain(..).collect();

@@ -1,4 +1,5 @@
-//! Flags that the incumbent has and that are not built here: accepted by the parser, refused by name.
+//! Flags that the incumbent has and that are not built here: accepted by the parser, refused by
+//! name.
 
 use anyhow::Result;
 use clap::Args;

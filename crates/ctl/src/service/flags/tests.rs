@@ -57,10 +57,10 @@ fn expect(spec: &Value, expected: &[(&str, Value)]) {
 #[test]
 fn flags_about_the_process_reach_the_container() {
     let spec = create(
-        "--name web -e A=1 --env B=x=y -w /srv -u 1000:1000 --hostname h --entrypoint 'sh -c \"a b\"' \
-         --init -t --read-only --stop-signal SIGINT --stop-grace-period 1m30s --cap-add net_admin \
-         --cap-drop CAP_CHOWN --oom-score-adj -500 --group 7 --container-label k=v -l s=t \
-         nginx:1 -g --name x",
+        "--name web -e A=1 --env B=x=y -w /srv -u 1000:1000 --hostname h \
+         --entrypoint 'sh -c \"a b\"' --init -t --read-only --stop-signal SIGINT \
+         --stop-grace-period 1m30s --cap-add net_admin --cap-drop CAP_CHOWN --oom-score-adj -500 \
+         --group 7 --container-label k=v -l s=t nginx:1 -g --name x",
     );
     expect(
         &spec,
@@ -128,13 +128,14 @@ fn flags_about_surroundings_reach_the_container() {
 fn flags_about_tasks_reach_the_task_and_the_service() {
     let spec = create(
         "--replicas 3 --replicas-max-per-node 2 --limit-cpu 0.5 --limit-memory 64m --limit-pids 9 \
-         --reserve-cpu 1 --reserve-memory 32m --generic-resource gpu=2 --restart-condition on-failure \
-         --restart-delay 1s --restart-max-attempts 4 --restart-window 2m --update-parallelism 0 \
-         --update-delay 3s --update-order start-first --update-failure-action rollback \
-         --update-max-failure-ratio 0.5 --update-monitor 9s --rollback-order start-first \
+         --reserve-cpu 1 --reserve-memory 32m --generic-resource gpu=2 \
+         --restart-condition on-failure --restart-delay 1s --restart-max-attempts 4 \
+         --restart-window 2m --update-parallelism 0 --update-delay 3s --update-order start-first \
+         --update-failure-action rollback --update-max-failure-ratio 0.5 --update-monitor 9s --rollback-order start-first \
          --constraint node.role==worker --placement-pref spread=node.labels.z --network net \
-         --network name=back,alias=a,alias=b -p 8080:80 -p published=53,target=53,protocol=udp,mode=host \
-         --endpoint-mode vip --log-driver json-file --log-opt max-size=1m nginx",
+         --network name=back,alias=a,alias=b -p 8080:80 \
+         -p published=53,target=53,protocol=udp,mode=host --endpoint-mode vip \
+         --log-driver json-file --log-opt max-size=1m nginx",
     );
     let second = 1_000_000_000u64;
     expect(
