@@ -1,5 +1,54 @@
-//! stub
-use anyhow::Result;
-pub fn run(_: &[String]) -> Result<()> {
+//! `cargo xtask bench`: how fast services come up, and what they weigh; as JSON lines and as a table.
+//! With `--peer` the same on Docker, in the same run, so that one noisy machine judges both.
+//!
+//! - [`system`]: what is measured: this project in a lab, or Docker in one.
+//! - [`measure`]: the measurements, the same for both.
+//! - [`memory`]: the share of memory that processes really use.
+//! - [`report`]: lines and table; pure.
+
+mod measure;
+mod memory;
+mod peer;
+mod report;
+mod system;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+use crate::process::{self, cargo};
+use crate::{setup, workspace};
+use peer::Docker;
+use report::Report;
+use system::Ours;
+
+/// Where the peer's script is, relative to the root, unless `--peer` names another.
+const PEER: &str = "../shared/peers/docker-swarm-lab";
+const PACKAGES: [&str; 3] = ["swarm-node", "swarm-ctl", "swarm-engine"];
+const USAGE: &str = "usage: cargo xtask bench [--peer [SCRIPT]]";
+
+/// Measures and prints.
+pub fn run(words: &[String]) -> Result<()> {
+    let script = match words {
+        [] => None,
+        [flag] if flag == "--peer" => Some(workspace::root().join(PEER)),
+        [flag, path] if flag == "--peer" => Some(PathBuf::from(path)),
+        _ => bail!("{USAGE}"),
+    };
+    setup::run()?;
+    let target = workspace::metadata()?.target;
+    let packages = PACKAGES.iter().flat_map(|package| ["--package", *package]);
+    process::run(cargo().args(["build", "--release", "--locked", "--bins"]).args(packages))?;
+    let mut report = Report::default();
+    let mut ours = Ours::new(&target)?;
+    measure::all(&mut ours, &mut report)?;
+    drop(ours);
+    if let Some(script) = script {
+        match Docker::find(&script)? {
+            Ok(mut docker) => measure::all(&mut docker, &mut report)?,
+            Err(reason) => println!("skipped: no figures of the peer: {reason}"),
+        }
+    }
+    println!("\n{}", report.table());
     Ok(())
 }

@@ -4,6 +4,7 @@
 
 mod bench;
 mod fix;
+mod lab;
 mod process;
 mod quickstart;
 mod setup;
