@@ -27,7 +27,7 @@ use crate::{Leadership, Member, MemberState, Store, StoreError, Transport};
 mod answer;
 mod follow;
 
-/// How a replica is set up. Times must be ordered: `heartbeat` < `election.0` < `election.1`.
+/// How a replica is set up. Times must be ordered: 4 `heartbeat` < `election.0` < `election.1`.
 #[derive(Clone)]
 pub struct ReplicaConfig {
     /// Folder of its own, made if missing; holds the log and the snapshot.
@@ -75,13 +75,21 @@ impl ReplicaConfig {
         }
     }
 
+    /// The library calls an election once the leader's lease, as long as its longest election
+    /// timeout, and then a random election timeout have passed: its range that adds up to ours.
+    fn timeouts(&self) -> (Duration, Duration) {
+        let longest = self.election.1 / 2;
+        (self.election.0.saturating_sub(longest).max(self.heartbeat * 2), longest)
+    }
+
     fn raft(&self) -> Result<Config, StoreError> {
         let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+        let (shortest, longest) = self.timeouts();
         let config = Config {
             cluster_name: "swarm".into(),
             heartbeat_interval: millis(self.heartbeat),
-            election_timeout_min: millis(self.election.0),
-            election_timeout_max: millis(self.election.1),
+            election_timeout_min: millis(shortest),
+            election_timeout_max: millis(longest),
             snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshot_every),
             max_in_snapshot_log_to_keep: self.keep,
             // A follower this far behind gets a snapshot instead of entries.

@@ -67,6 +67,8 @@ struct Bench {
     hub: Arc<Hub>,
     dir: TempDir,
     snapshot_every: u64,
+    /// Whether elections take as long as in a real cluster.
+    unhurried: bool,
 }
 
 fn member(id: u64) -> Member {
@@ -77,7 +79,7 @@ fn config(dir: &Path, id: u64) -> ReplicaConfig {
     let node = format!("m{id}");
     let mut config = ReplicaConfig::new(dir.join(&node), &node, format!("{node}:2377"), KEY);
     config.heartbeat = Duration::from_millis(50);
-    config.election = (Duration::from_millis(300), Duration::from_millis(600));
+    config.election = (Duration::from_millis(600), Duration::from_millis(1200));
     config.patience = Duration::from_secs(3);
     config
 }
@@ -88,7 +90,14 @@ impl Bench {
     }
 
     fn with_snapshots_every(snapshot_every: u64) -> Self {
-        Self { hub: Arc::default(), dir: tempfile::tempdir().unwrap(), snapshot_every }
+        let dir = tempfile::tempdir().unwrap();
+        Self { hub: Arc::default(), dir, snapshot_every, unhurried: false }
+    }
+
+    fn unhurried() -> Self {
+        let mut bench = Self::new();
+        bench.unhurried = true;
+        bench
     }
 
     async fn open(&self, id: u64) -> Replica {
@@ -96,6 +105,10 @@ impl Bench {
         let mut config = config(self.dir.path(), id);
         config.snapshot_every = self.snapshot_every;
         config.keep = 5;
+        if self.unhurried {
+            let defaults = ReplicaConfig::new("", "", "", KEY);
+            (config.heartbeat, config.election) = (defaults.heartbeat, defaults.election);
+        }
         let replica = Replica::open(config, link).await.unwrap();
         self.hub.replicas.lock().unwrap().insert(id, replica.clone());
         replica

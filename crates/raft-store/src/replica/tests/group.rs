@@ -16,7 +16,7 @@ fn _calls_may_move_between_threads(replica: &Replica) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_leader_acknowledged_is_on_all_and_survives_it() {
-    let bench = Bench::new();
+    let bench = Bench::unhurried();
     let group = bench.group(3).await;
     for n in 0..50 {
         write(&group[0], &format!("s{n}")).await.unwrap();
@@ -221,7 +221,7 @@ async fn an_idle_leader_stays_leader() {
     until("it leads", async || group[0].leadership().borrow().is_leader).await;
     let mut leadership = group[0].leadership();
     leadership.borrow_and_update();
-    // Four times the lease.
+    // Twice the time after which it would no longer count as leading.
     let changed = tokio::time::timeout(Duration::from_millis(2400), leadership.changed()).await;
     assert!(changed.is_err(), "{:?}", leadership.borrow());
     assert!(group[0].members().iter().all(|m| m.reachable && m.voter));
