@@ -91,7 +91,7 @@ impl<'a> Converter<'a> {
         Named { name, external, labels }
     }
 
-    /// Checks a name, unless it is an external one that exists already.
+    /// Checks a name in the cluster.
     fn check_name(
         &mut self,
         entry: &Entry,

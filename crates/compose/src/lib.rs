@@ -42,6 +42,7 @@ pub use table::{Key, Status, keys, support_matrix};
 use files::Place;
 use node::{Node, Value};
 use problem::Report;
+use shape::Shaper;
 
 /// Reads, merges and converts `sources` into the specs of the stack `stack`.
 ///
@@ -68,7 +69,7 @@ pub fn load(
 /// Reads and merges `sources` and shows them as one canonical YAML document, for `stack config`.
 ///
 /// Without `interpolate`, variables stay as they are written, and so do the short forms that hold them. Files that the
-/// document names are not read.
+/// document names are not read. What is shown can be deployed: dollar signs that are left are doubled.
 pub fn render(
     sources: &[Source],
     env: &BTreeMap<String, String>,
@@ -77,7 +78,10 @@ pub fn render(
     let place = Place::new(sources, env)?;
     let mut report = Report::default();
     let root = read(sources, &place, interpolate, &mut report)?;
-    let (root, _) = report.finish(root)?;
+    let (mut root, _) = report.finish(root)?;
+    if interpolate {
+        variables::escape(&mut root, "");
+    }
     Ok(render::render(&root))
 }
 
@@ -102,7 +106,7 @@ fn read(
             variables::fill_in(&mut root, "", &place.env, report);
         }
         check::check(&root, report);
-        shape::reshape(&mut root, report);
+        shape::reshape(&mut root, &mut Shaper { report, variables: !interpolate });
         match &mut merged {
             Some(base) => merge::merge(base, root),
             None => merged = Some(root),
@@ -129,3 +133,6 @@ fn read_one(source: &Source) -> Result<Node, Problem> {
 fn nowhere(message: String) -> Problem {
     Problem { at: None, path: String::new(), message }
 }
+
+#[cfg(test)]
+mod tests;

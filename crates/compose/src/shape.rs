@@ -8,10 +8,24 @@ mod port;
 
 use crate::node::{Entry, Merging, Node, Value};
 use crate::problem::{Problem, Report};
-use crate::view::{View, joined, problem_at};
+use crate::view::{View, joined};
 
 /// Turns a value into its long form.
-type Reshape = fn(&View<'_>, &mut Report) -> Result<Option<Value>, Problem>;
+type Reshape = fn(&View<'_>, &mut Shaper<'_>) -> Result<Option<Value>, Problem>;
+
+/// What reshaping needs besides the value.
+pub struct Shaper<'a> {
+    pub report: &'a mut Report,
+    /// Variables were left in place.
+    pub variables: bool,
+}
+
+impl Shaper<'_> {
+    /// Whether a text cannot be taken apart yet.
+    fn must_stay(&self, text: &str) -> bool {
+        self.variables && text.contains('$')
+    }
+}
 
 /// The keys of a service that have a short form.
 const SERVICE: &[(&[&str], Reshape)] = &[
@@ -36,16 +50,16 @@ const SERVICE: &[(&[&str], Reshape)] = &[
 ];
 
 /// Reshapes one file.
-pub fn reshape(root: &mut Node, report: &mut Report) {
+pub fn reshape(root: &mut Node, shaper: &mut Shaper<'_>) {
     for (name, service, path) in section(root, "services") {
         for (keys, reshape) in SERVICE {
-            apply(service, keys, &joined(&path, &name), *reshape, report);
+            apply(service, keys, &joined(&path, &name), *reshape, shaper);
         }
     }
     for top in ["networks", "volumes", "secrets", "configs"] {
         for (name, object, path) in section(root, top) {
             let path = joined(&path, &name);
-            apply(object, &["labels"], &path, pairs, report);
+            apply(object, &["labels"], &path, pairs, shaper);
             external(object);
         }
     }
@@ -59,27 +73,26 @@ fn section<'a>(
     entries.iter_mut().map(move |entry| (entry.key.clone(), &mut entry.node, key.to_owned()))
 }
 
-fn apply(node: &mut Node, keys: &[&str], path: &str, reshape: Reshape, report: &mut Report) {
+fn apply(node: &mut Node, keys: &[&str], path: &str, reshape: Reshape, shaper: &mut Shaper<'_>) {
     let Some((first, rest)) = keys.split_first() else {
-        let view = View::new(node, path);
-        let reshaped = reshape(&view, report);
-        if let Some(Some(value)) = report.keep(reshaped) {
-            node.value = value;
+        match reshape(&View::new(node, path), shaper) {
+            Ok(None) => {}
+            Ok(Some(value)) => node.value = value,
+            Err(problem) => {
+                shaper.report.problems.push(problem);
+                // Nothing is left of it that could be found wrong again.
+                node.value = Value::Null;
+            }
         }
         return;
     };
     if let Some(child) = node.get_mut(first) {
-        apply(child, rest, &joined(path, first), reshape, report);
+        apply(child, rest, &joined(path, first), reshape, shaper);
     }
 }
 
-/// Whether variables were left in it.
-fn has_variable(text: &str) -> bool {
-    text.contains('$')
-}
-
 /// `[A=b, C]` becomes `{A: b, C: }`.
-fn pairs(view: &View<'_>, _: &mut Report) -> Result<Option<Value>, Problem> {
+fn pairs(view: &View<'_>, _: &mut Shaper<'_>) -> Result<Option<Value>, Problem> {
     let Value::List(_) = view.node.value else { return Ok(None) };
     let mut entries: Vec<Entry> = Vec::new();
     for item in view.items()? {
@@ -99,7 +112,7 @@ fn pairs(view: &View<'_>, _: &mut Report) -> Result<Option<Value>, Problem> {
 }
 
 /// `{host: ip}` becomes `[host=ip]`.
-fn hosts(view: &View<'_>, _: &mut Report) -> Result<Option<Value>, Problem> {
+fn hosts(view: &View<'_>, _: &mut Shaper<'_>) -> Result<Option<Value>, Problem> {
     let Value::Map(_) = view.node.value else { return Ok(None) };
     let mut items = Vec::new();
     for (entry, value) in view.entries()? {
@@ -116,7 +129,7 @@ fn hosts(view: &View<'_>, _: &mut Report) -> Result<Option<Value>, Problem> {
 }
 
 /// `[a, b]` becomes `{a: , b: }`.
-fn names(view: &View<'_>, _: &mut Report) -> Result<Option<Value>, Problem> {
+fn names(view: &View<'_>, _: &mut Shaper<'_>) -> Result<Option<Value>, Problem> {
     let Value::List(_) = view.node.value else { return Ok(None) };
     let mut entries: Vec<Entry> = Vec::new();
     for item in view.items()? {
@@ -130,12 +143,12 @@ fn names(view: &View<'_>, _: &mut Report) -> Result<Option<Value>, Problem> {
 }
 
 /// `a` becomes `[a]`.
-fn list(view: &View<'_>, _: &mut Report) -> Result<Option<Value>, Problem> {
+fn list(view: &View<'_>, _: &mut Shaper<'_>) -> Result<Option<Value>, Problem> {
     Ok(view.node.scalar().map(|text| Value::List(vec![Node::text(text, &view.node.at)])))
 }
 
 /// `a` and `[a]` become `[{path: a}]`.
-fn env_files(view: &View<'_>, _: &mut Report) -> Result<Option<Value>, Problem> {
+fn env_files(view: &View<'_>, _: &mut Shaper<'_>) -> Result<Option<Value>, Problem> {
     let items = match &view.node.value {
         Value::Scalar(_) => vec![view.clone()],
         Value::List(_) => view.items()?,
@@ -145,7 +158,7 @@ fn env_files(view: &View<'_>, _: &mut Report) -> Result<Option<Value>, Problem> 
 }
 
 /// `[a]` becomes `[{source: a}]`.
-fn references(view: &View<'_>, _: &mut Report) -> Result<Option<Value>, Problem> {
+fn references(view: &View<'_>, _: &mut Shaper<'_>) -> Result<Option<Value>, Problem> {
     let Value::List(_) = view.node.value else { return Ok(None) };
     let items = view.items()?;
     Ok(Some(Value::List(items.iter().map(|item| single(item.node, "source")).collect())))
@@ -163,8 +176,10 @@ fn single(node: &Node, key: &str) -> Node {
 }
 
 /// A command line becomes its words, as a shell would split it.
-fn words(view: &View<'_>, _: &mut Report) -> Result<Option<Value>, Problem> {
-    let Some(text) = view.node.scalar() else { return Ok(None) };
+fn words(view: &View<'_>, shaper: &mut Shaper<'_>) -> Result<Option<Value>, Problem> {
+    let Some(text) = view.node.scalar().filter(|text| !shaper.must_stay(text)) else {
+        return Ok(None);
+    };
     let words = shlex::split(text)
         .ok_or_else(|| view.problem(format!("\"{text}\": a quote is not closed")))?;
     let words = words.into_iter().map(|word| Node::text(word, &view.node.at)).collect();
@@ -172,7 +187,7 @@ fn words(view: &View<'_>, _: &mut Report) -> Result<Option<Value>, Problem> {
 }
 
 /// A health check's text is for the shell.
-fn shell(view: &View<'_>, _: &mut Report) -> Result<Option<Value>, Problem> {
+fn shell(view: &View<'_>, _: &mut Shaper<'_>) -> Result<Option<Value>, Problem> {
     let at = &view.node.at;
     Ok(view
         .node
@@ -203,22 +218,21 @@ fn map(at: &Node, entries: impl IntoIterator<Item = (&'static str, Option<Node>)
 /// Replaces the texts of a list, each by any number of nodes.
 fn each_text(
     view: &View<'_>,
-    report: &mut Report,
+    shaper: &mut Shaper<'_>,
     mut long: impl FnMut(&View<'_>, &str, &mut Report) -> Result<Vec<Node>, Problem>,
 ) -> Result<Option<Value>, Problem> {
     let Value::List(_) = view.node.value else { return Ok(None) };
     let mut items = Vec::new();
     for item in view.items()? {
         match item.node.scalar() {
-            Some(text) if !has_variable(text) => {
-                let longer = long(&item, text, report);
-                items.extend(report.keep(longer).unwrap_or_default());
+            Some(text) if !shaper.must_stay(text) => {
+                let longer = long(&item, text, shaper.report);
+                items.extend(shaper.report.keep(longer).unwrap_or_default());
             }
-            Some(_) => items.push(item.node.clone()),
             None if item.node.is_null() => {
-                report.problems.push(problem_at(item.node, &item.path, "must not be empty"));
+                shaper.report.problems.push(item.problem("must not be empty"));
             }
-            None => items.push(item.node.clone()),
+            _ => items.push(item.node.clone()),
         }
     }
     Ok(Some(Value::List(items)))

@@ -12,9 +12,7 @@ pub fn fill_in(node: &mut Node, path: &str, env: &BTreeMap<String, String>, repo
     match &mut node.value {
         Value::Null => {}
         Value::Map(entries) => {
-            for entry in
-                entries.iter_mut().filter(|e| !(path.is_empty() && e.key.starts_with("x-")))
-            {
+            for entry in entries.iter_mut().filter(|entry| !is_own(path, &entry.key)) {
                 fill_in(&mut entry.node, &joined(path, &entry.key), env, report);
             }
         }
@@ -45,4 +43,23 @@ pub fn fill_in(node: &mut Node, path: &str, env: &BTreeMap<String, String>, repo
         }
         Value::Scalar(_) => {}
     }
+}
+
+/// Doubles every dollar sign, so that filling in gives the same values again.
+pub fn escape(node: &mut Node, path: &str) {
+    match &mut node.value {
+        Value::Null => {}
+        Value::Map(entries) => {
+            for entry in entries.iter_mut().filter(|entry| !is_own(path, &entry.key)) {
+                escape(&mut entry.node, &joined(path, &entry.key));
+            }
+        }
+        Value::List(items) => items.iter_mut().for_each(|item| escape(item, path)),
+        Value::Scalar(scalar) => scalar.text = scalar.text.replace('$', "$$"),
+    }
+}
+
+/// A key of the user's own at the top, which nothing is read from.
+fn is_own(path: &str, key: &str) -> bool {
+    path.is_empty() && key.starts_with("x-")
 }

@@ -105,6 +105,7 @@ fn fields(item: &View<'_>, has_source: bool) -> Result<Vec<String>, Problem> {
         fields.push(format!("readonly={}", view.boolean()?));
     }
     if let Some(bind) = item.get("bind") {
+        bind.entries()?;
         for key in ["propagation", "recursive"] {
             if let Some(view) = bind.get(key) {
                 fields.push(option(&format!("bind-{key}"), view.str()?, &view)?);
@@ -119,10 +120,12 @@ fn fields(item: &View<'_>, has_source: bool) -> Result<Vec<String>, Problem> {
         }
     }
     if let Some(volume) = item.get("volume") {
+        volume.entries()?;
         let nocopy = volume.get("nocopy").map(|view| view.boolean()).transpose()?;
         fields.push(format!("volume-nocopy={}", nocopy.unwrap_or(false)));
     }
     if let Some(tmpfs) = item.get("tmpfs") {
+        tmpfs.entries()?;
         if let Some(view) = tmpfs.get("size") {
             fields.push(option("tmpfs-size", view.str()?, &view)?);
         }

@@ -2,14 +2,14 @@
 
 use swarm_api::mount::Type;
 
-use super::{each_text, map};
+use super::{Shaper, each_text, map};
 use crate::node::{Node, Value};
-use crate::problem::{Problem, Report};
+use crate::problem::Problem;
 use crate::view::View;
 use crate::volume::{ShortVolume, parse_short};
 
-pub fn long(view: &View<'_>, report: &mut Report) -> Result<Option<Value>, Problem> {
-    each_text(view, report, |item, text, report| {
+pub fn long(view: &View<'_>, shaper: &mut Shaper<'_>) -> Result<Option<Value>, Problem> {
+    each_text(view, shaper, |item, text, report| {
         let volume = parse_short(text).map_err(|error| item.problem(error))?;
         for option in &volume.unknown {
             match option.as_str() {

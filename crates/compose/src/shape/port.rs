@@ -2,13 +2,13 @@
 
 use swarm_api::port::{self, PortError};
 
-use super::{each_text, map};
+use super::{Shaper, each_text, map};
 use crate::node::{Node, Value};
-use crate::problem::{Problem, Report};
+use crate::problem::Problem;
 use crate::view::View;
 
-pub fn long(view: &View<'_>, report: &mut Report) -> Result<Option<Value>, Problem> {
-    each_text(view, report, |item, text, _| {
+pub fn long(view: &View<'_>, shaper: &mut Shaper<'_>) -> Result<Option<Value>, Problem> {
+    each_text(view, shaper, |item, text, _| {
         let ports = port::parse_short(text).map_err(|error| refused(item, text, error))?;
         Ok(ports.iter().map(|port| node(item.node, port)).collect())
     })
