@@ -22,7 +22,21 @@ fn up_makes_a_cluster_whose_nodes_are_ready_and_down_leaves_nothing() {
     let listed = cluster.ctl("m1", &["node", "ls", "--format", "{{.Hostname}} {{.Status}}"]).ok();
     assert_eq!(listed, "m1 Ready\nm2 Ready\nm3 Ready\nw1 Ready");
     cluster
-        .ctl("m2", &["service", "create", "-q", "--name", "s", "--replicas", "4", "busybox", "sleep", "1000"])
+        .ctl(
+            "m2",
+            &[
+                "service",
+                "create",
+                "-q",
+                "--name",
+                "s",
+                "--replicas",
+                "4",
+                "busybox",
+                "sleep",
+                "1000",
+            ],
+        )
         .ok();
     assert_eq!(cluster.running("w1", "s").len(), 0, "a worker cannot look at the cluster");
     assert_eq!(cluster.running("m3", "s").len(), 4);

@@ -70,7 +70,10 @@ impl Cluster {
     /// The command itself, for tests that feed or watch it.
     pub fn ctl_command(&self, node: &str, args: &[&str]) -> Command {
         let mut command = Command::new(binary("swarmctl"));
-        command.args(args).env("SWARM_HOST", self.lab.env(node)).env_remove("SWARM_LAB");
+        command
+            .args(args)
+            .env("SWARM_HOST", self.lab.env(node).expect("a node of the lab"))
+            .env_remove("SWARM_LAB");
         command
     }
 
@@ -105,7 +108,8 @@ impl Cluster {
 
     /// The node that leads, as `node` sees it.
     pub fn leader(&self, node: &str) -> Result<String, String> {
-        let listed = self.ctl(node, &["node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}"]);
+        let listed =
+            self.ctl(node, &["node", "ls", "--format", "{{.Hostname}} {{.ManagerStatus}}"]);
         let leads = |line: &&str| line.ends_with(" Leader");
         match listed.stdout.lines().find(leads).and_then(|line| line.split(' ').next()) {
             Some(name) => Ok(name.to_owned()),
@@ -182,7 +186,8 @@ impl Cluster {
     /// The ends of the daemons' logs, for a test that failed.
     fn show_logs(&self) {
         for host in self.lab.nodes() {
-            let text = std::fs::read_to_string(self.lab.log(&host.name)).unwrap_or_default();
+            let path = self.lab.log(&host.name).expect("a node of the lab");
+            let text = std::fs::read_to_string(path).unwrap_or_default();
             let lines: Vec<&str> = text.lines().collect();
             let last = &lines[lines.len().saturating_sub(40)..];
             eprintln!("--- {} ---\n{}", host.name, last.join("\n"));

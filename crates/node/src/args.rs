@@ -43,7 +43,7 @@ pub struct Args {
     #[arg(long, default_value = "text")]
     pub log_format: LogFormat,
     /// What is logged: error, warn, info, debug, trace, or a tracing filter
-    #[arg(long, env = "SWARMD_LOG", default_value = "info")]
+    #[arg(long, env = "SWARMD_LOG", default_value = "info,openraft=warn")]
     pub log_level: String,
 }
 

@@ -35,11 +35,6 @@ impl ManagerSlot {
         self.routes.store(None);
     }
 
-    /// Whether there is a manager here.
-    pub fn is_taken(&self) -> bool {
-        self.routes.load().is_some()
-    }
-
     fn get(&self) -> Result<Routes, Status> {
         if let Some(shelf) = &*self.routes.load() {
             // A clone cannot leave the routes half-made, so a poisoned lock is no harm.

@@ -112,6 +112,15 @@ impl ImageStore {
         Ok(image)
     }
 
+    /// What a name means in its registry now: the digest of its manifest or index. Fetches no
+    /// layers and keeps nothing.
+    pub async fn digest_of(&self, name: &str) -> Result<String> {
+        let reference = Reference::parse(name)?;
+        let registry = Registry::connect(&reference, &PullOptions::default()).await?;
+        let (_, digest) = registry.manifest(reference.digest.as_deref()).await?;
+        Ok(digest)
+    }
+
     /// Fetches the manifest, by way of an index if there is one, and stores both.
     async fn find_manifest(
         &self,
