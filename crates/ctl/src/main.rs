@@ -3,6 +3,7 @@
 //!
 //! All behaviour lives in the library; this file only knows processes: runtime, streams, exit
 //! codes.
+#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 

@@ -162,12 +162,8 @@ impl Course {
         let status = service.update_status.as_ref()?;
         let message = &status.message;
         match status.state() {
-            UpdateState::UpdatePaused => {
-                Some(Verdict::Failed(format!("service update paused: {message}")))
-            }
-            UpdateState::RollbackPaused => {
-                Some(Verdict::Failed(format!("service rollback paused: {message}")))
-            }
+            UpdateState::UpdatePaused => Some(self.stopped("service update paused", message)),
+            UpdateState::RollbackPaused => Some(self.stopped("service rollback paused", message)),
             UpdateState::RollbackStarted => {
                 if !self.rolling_back {
                     news.push(format!("service rolls back: {message}"));
@@ -176,12 +172,16 @@ impl Course {
                 None
             }
             UpdateState::RollbackCompleted if self.rollback_asked => done.then_some(Verdict::Done),
-            UpdateState::RollbackCompleted => {
-                Some(Verdict::Failed(format!("service rolled back: {message}")))
-            }
+            UpdateState::RollbackCompleted => Some(self.stopped("service rolled back", message)),
             UpdateState::UpdateCompleted => done.then_some(Verdict::Done),
             UpdateState::Updating | UpdateState::UpdateNone => None,
         }
+    }
+
+    /// The end of an update that failed, with what made it fail.
+    fn stopped(&self, how: &str, message: &str) -> Verdict {
+        let failures: String = self.told.iter().map(|text| format!("; {text}")).collect();
+        Verdict::Failed(format!("{how}: {message}{failures}"))
     }
 
     /// All must run for the service's monitor period.

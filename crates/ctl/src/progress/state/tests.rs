@@ -194,3 +194,11 @@ fn an_unchanged_service_need_only_be_there() {
     let mut course = Course::new(false, false, None);
     assert_eq!(advance(&mut course, &service(1), &[running(1)], 0).verdict, Verdict::Done);
 }
+
+#[test]
+fn a_paused_update_says_what_made_it_fail() {
+    let paused = with_update(service(1), UpdateState::UpdatePaused);
+    let step = once(&paused, &[failed(1, 1)]);
+    let expected = "service update paused: why; web.1: failed: task: non-zero exit (1)";
+    assert_eq!(step.verdict, Verdict::Failed(expected.into()));
+}
