@@ -134,8 +134,9 @@ fn flags_about_tasks_reach_the_task_and_the_service() {
          --update-failure-action rollback --update-max-failure-ratio 0.5 --update-monitor 9s \
          --rollback-order start-first --constraint node.role==worker \
          --placement-pref spread=node.labels.z --network net \
-         --network name=back,alias=a,alias=b -p 8080:80 -p published=53,target=53,protocol=udp,mode=host --endpoint-mode vip \
-         --log-driver json-file --log-opt max-size=1m nginx",
+         --network name=back,alias=a,alias=b -p 8080:80 \
+         -p published=53,target=53,protocol=udp,mode=host \
+         --endpoint-mode vip --log-driver json-file --log-opt max-size=1m nginx",
     );
     let second = 1_000_000_000u64;
     expect(
