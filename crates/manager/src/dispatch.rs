@@ -57,11 +57,11 @@ pub enum DispatchError {
 pub struct Dispatcher {
     shared: Arc<Shared>,
     reports: mpsc::Sender<Report>,
-    engine: Arc<Mutex<Option<Engine>>>,
+    intake: Arc<Mutex<Option<Intake>>>,
 }
 
 /// What [`Dispatcher::run`] consumes.
-struct Engine {
+struct Intake {
     events: Subscription,
     reports: mpsc::Receiver<Report>,
 }
@@ -83,18 +83,18 @@ impl Dispatcher {
     /// As [`Self::new`], by a clock of one's own.
     pub fn by(store: Store, clock: Clock, term: CancellationToken) -> Dispatcher {
         let (sender, reports) = mpsc::channel(status::MAX_REPORTS);
-        let engine = Engine { events: store.subscribe(), reports };
+        let intake = Intake { events: store.subscribe(), reports };
         let (sessions, streams) = (Sessions::default(), TaskTracker::new());
         let shared = Arc::new(Shared { store, clock, term, sessions, streams });
-        let engine = Arc::new(Mutex::new(Some(engine)));
-        Dispatcher { shared, reports: sender, engine }
+        let intake = Arc::new(Mutex::new(Some(intake)));
+        Dispatcher { shared, reports: sender, intake }
     }
 
     /// Watches over the sessions, feeds them and writes reports, until the term ends or the store refuses for good. All
     /// streams have ended when it returns.
     pub async fn run(self) -> Result<(), DispatchError> {
-        let engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Engine { events, mut reports } = engine.ok_or(DispatchError::Running)?;
+        let intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Intake { events, mut reports } = intake.ok_or(DispatchError::Running)?;
         let shared = &self.shared;
         let ended = tokio::select! {
             () = shared.term.cancelled() => Ok(()),

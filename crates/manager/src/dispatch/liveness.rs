@@ -95,7 +95,10 @@ pub(super) async fn declare(
         })
         .await;
     match written {
-        Ok(()) => Ok(()),
+        Ok(()) => {
+            tracing::info!(?nodes, state = to.as_str_name(), message, "the state of nodes changed");
+            Ok(())
+        }
         Err(error @ (StoreError::NotLeader { .. } | StoreError::Fatal(_))) => {
             Err(DispatchError::Store(error))
         }

@@ -28,24 +28,43 @@ pub(super) async fn session(
         let Some(next) = message(&shared.store.view(), &session) else {
             shared.sessions.close(&session);
             let gone = format!("node {} was removed from the cluster", session.node_id);
-            let _ = to.send(Err(Status::permission_denied(gone))).await;
-            return;
+            return say_last(&to, Status::permission_denied(gone));
         };
         if last.as_ref() != Some(&next) {
             last = Some(next.clone());
-            if to.send(Ok(next)).await.is_err() {
-                return hung_up(&shared, &session).await;
+            match push(&session, &to, next).await {
+                Push::Taken => {}
+                Push::HungUp => return hung_up(&shared, &session).await,
+                Push::Ended => return say_last(&to, Status::unavailable(INVALID)),
             }
         }
         tokio::select! {
             () = session.renew.notified() => {}
-            () = session.ended.cancelled() => {
-                let _ = to.send(Err(Status::unavailable(INVALID))).await;
-                return;
-            }
+            () = session.ended.cancelled() => return say_last(&to, Status::unavailable(INVALID)),
             () = to.closed() => return hung_up(&shared, &session).await,
         }
     }
+}
+
+/// What became of a message.
+#[derive(Debug, PartialEq)]
+enum Push {
+    Taken,
+    HungUp,
+    Ended,
+}
+
+/// Hands a message over as soon as the agent takes it; a session that ends does not wait for an agent that is stuck.
+async fn push<T>(session: &Session, to: &mpsc::Sender<Result<T, Status>>, message: T) -> Push {
+    tokio::select! {
+        taken = to.send(Ok(message)) => if taken.is_ok() { Push::Taken } else { Push::HungUp },
+        () = session.ended.cancelled() => Push::Ended,
+    }
+}
+
+/// The reason of the end, if there is room for it; the end itself always comes.
+fn say_last<T>(to: &mpsc::Sender<Result<T, Status>>, why: Status) {
+    let _ = to.try_send(Err(why));
 }
 
 /// The agent is not there any more. It has a heartbeat's time to come back before anybody is told. The session's deadline
@@ -73,21 +92,18 @@ pub(super) async fn assignments(
     // What is pending is in the view that is looked at next.
     session.take_pending();
     let all = part_of(&shared.store.view(), &session.node_id, &Part::all());
-    if to.send(Ok(sent.complete(all))).await.is_err() {
-        return;
+    if push(&session, &to, sent.complete(all)).await != Push::Taken {
+        return say_last(&to, Status::unavailable(INVALID));
     }
     loop {
         tokio::select! {
             () = session.changed.notified() => {}
-            () = session.ended.cancelled() => {
-                let _ = to.send(Err(Status::unavailable(INVALID))).await;
-                return;
-            }
+            () = session.ended.cancelled() => return say_last(&to, Status::unavailable(INVALID)),
             () = to.closed() => return,
         }
         for message in changes(&shared, &session, &mut sent) {
-            if to.send(Ok(message)).await.is_err() {
-                return;
+            if push(&session, &to, message).await != Push::Taken {
+                return say_last(&to, Status::unavailable(INVALID));
             }
         }
     }

@@ -51,7 +51,8 @@ pub async fn run_by(
     }
 }
 
-struct Runner {
+/// What is remembered between passes. All of it can be found again from the store.
+pub(super) struct Runner {
     store: Store,
     clock: Clock,
     scope: Scope,
@@ -60,7 +61,7 @@ struct Runner {
 }
 
 impl Runner {
-    fn new(store: Store, clock: Clock) -> Runner {
+    pub(super) fn new(store: Store, clock: Clock) -> Runner {
         let (wakes, waiting) = (BTreeMap::new(), BTreeSet::new());
         Runner { store, clock, scope: Scope::everything(), wakes, waiting }
     }
@@ -68,9 +69,7 @@ impl Runner {
     async fn run(&mut self, mut events: Subscription) -> Result<(), ReconcileError> {
         let mut burst = 0;
         loop {
-            self.join(&mut events);
-            self.wake_due();
-            if self.scope.is_empty() {
+            if !self.gather(&mut events) {
                 burst = 0;
                 self.wait(&mut events).await;
                 continue;
@@ -82,6 +81,13 @@ impl Runner {
                 tokio::time::sleep(BURST_PAUSE).await;
             }
         }
+    }
+
+    /// Takes in what has happened and what is due. Returns whether there is anything to look at.
+    pub(super) fn gather(&mut self, events: &mut Subscription) -> bool {
+        self.join(events);
+        self.wake_due();
+        !self.scope.is_empty()
     }
 
     /// Takes in all commits that are there.
@@ -128,7 +134,7 @@ impl Runner {
     }
 
     /// One pass, one transaction. Returns whether something was written.
-    async fn step(&mut self) -> Result<bool, ReconcileError> {
+    pub(super) async fn step(&mut self) -> Result<bool, ReconcileError> {
         let mut scope = std::mem::take(&mut self.scope);
         if scope.retry_waiting {
             scope.services.extend(self.waiting.iter().cloned());

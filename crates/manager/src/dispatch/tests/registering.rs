@@ -128,3 +128,21 @@ async fn all_streams_end_with_the_term() {
     assert!(assignments.next().await.unwrap().is_err());
     assert!(assignments.next().await.is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_is_stuck_does_not_hold_up_the_end_of_the_term() {
+    let world = World::new(&["a", "m"]);
+    let term = CancellationToken::new();
+    let dispatcher = Dispatcher::by(world.store.clone(), clock(), term.clone());
+    let running = tokio::spawn(dispatcher.clone().run());
+    let led = Term { dispatcher, _ends: term.clone().drop_guard() };
+    let agent = led.open("a").await;
+    for i in 0..20 {
+        world.label("a", "n", &i.to_string());
+        seconds(0.01).await;
+    }
+    assert_eq!(agent.session, agent.first.session_id, "it is there and takes nothing");
+    term.cancel();
+    let ended = tokio::time::timeout(Duration::from_secs(1), running).await;
+    ended.expect("it ends in time").unwrap().unwrap();
+}

@@ -1,8 +1,14 @@
 //! Random life of a small cluster; what must hold at every moment is checked at every moment.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime};
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::clock::Clock;
+use crate::reconcile::runner::Runner;
 
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
@@ -121,5 +127,38 @@ proptest! {
         prop_assert_eq!(world.running("web") as u64, mode.replicas);
         prop_assert!(wanted_per_slot(&world).values().all(|n| *n == 1));
         prop_assert!(world.pass().is_empty());
+    }
+    #[test]
+    fn looking_only_at_what_changed_overlooks_nothing(
+        events in prop::collection::vec(event(), 1..60),
+    ) {
+        let mut world = World::new(&NODES);
+        world.network("app", |_| {});
+        world.service("web", 3, |s| on_network(s, "app"));
+        world.service("agent", 0, as_global);
+        world.service("big", 3, |s| {
+            on_network(s, "app");
+            template(s).placement.get_or_insert_default().max_replicas = 1;
+        });
+        let now = Arc::new(AtomicI64::new(world.now));
+        let read = Arc::clone(&now);
+        let clock = Clock::new(move || {
+            let now = read.load(Ordering::Relaxed).unsigned_abs();
+            SystemTime::UNIX_EPOCH + Duration::from_nanos(now)
+        });
+        let mut commits = world.store.subscribe();
+        let mut runner = Runner::new(world.store.clone(), clock);
+        for event in events.iter().filter(|e| !matches!(e, Event::Pass)) {
+            happen(&mut world, event);
+            now.store(world.now, Ordering::Relaxed);
+            let mut passes = 0;
+            while runner.gather(&mut commits) {
+                block_on(runner.step()).unwrap();
+                passes += 1;
+                prop_assert!(passes < 20, "it does not come to rest");
+            }
+            let left = pass(&world.store.view(), world.now, &mut swarm_api::id::random_id);
+            prop_assert!(left.is_empty(), "after {:?}: {:#?}", event, left);
+        }
     }
 }
