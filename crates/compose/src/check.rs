@@ -1,4 +1,5 @@
-//! Refuses every key that is unknown or not supported, by name and place, and warns of those that mean nothing here.
+//! Refuses every key that is unknown or not supported, by name and place, and warns of those that
+//! mean nothing here.
 //!
 //! It looks at keys only; values are for `shape` and `convert` to judge.
 
@@ -108,8 +109,8 @@ mod tests {
             ),
             (
                 "services:\n  web:\n    foo: x\n",
-                "f.yaml:3:5: services.web.foo: unknown key: remove it, or begin it with x- if it is \
-                 your own",
+                "f.yaml:3:5: services.web.foo: unknown key: remove it, or begin it with x- if it \
+                 is your own",
             ),
             ("service: {}\n", "f.yaml:1:1: service: unknown key, did you mean \"services\"?"),
             (

@@ -1,5 +1,5 @@
-//! From the merged tree to the specs of a stack (docker-swarm §6.2). Every key that the table supports is read here, and no
-//! other.
+//! From the merged tree to the specs of a stack (docker-swarm §6.2). Every key that the table
+//! supports is read here, and no other.
 
 mod attachment;
 mod container;
@@ -39,7 +39,8 @@ pub fn convert(root: &Node, stack: &str, place: &Place, report: &mut Report) -> 
     Stack { name: stack.to_owned(), networks, secrets, configs, services, warnings: Vec::new() }
 }
 
-/// The name in the cluster of a stack's network, secret, config or volume: its own, or `<stack>_<key>`.
+/// The name in the cluster of a stack's network, secret, config or volume: its own, or
+/// `<stack>_<key>`.
 pub fn scoped_name(stack: &str, key: &str, own: Option<&str>) -> String {
     own.map_or_else(|| format!("{stack}_{key}"), str::to_owned)
 }

@@ -1,4 +1,5 @@
-//! Env files as `docker compose` reads them: `KEY=value`, `export KEY=value`, quotes, comments, variables.
+//! Env files as `docker compose` reads them: `KEY=value`, `export KEY=value`, quotes, comments,
+//! variables.
 //!
 //! Pure; `files` reads them from disk.
 

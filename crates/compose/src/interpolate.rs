@@ -1,5 +1,6 @@
-//! Variables in a text: `$VAR`, `${VAR}`, `${VAR:-default}` and their kin, as `docker stack deploy` reads them, and with the
-//! nested defaults and `:+` of `docker compose`. Pure: the environment is passed in.
+//! Variables in a text: `$VAR`, `${VAR}`, `${VAR:-default}` and their kin, as `docker stack deploy`
+//! reads them, and with the nested defaults and `:+` of `docker compose`. Pure: the environment is
+//! passed in.
 
 use std::collections::BTreeMap;
 
@@ -46,7 +47,8 @@ pub(crate) enum Tails {
 
 /// Fills in every variable of `template` from `env`.
 ///
-/// An unbraced name takes the tail up to the next `}` as its default if it looks like one, as in `docker stack deploy`.
+/// An unbraced name takes the tail up to the next `}` as its default if it looks like one, as in
+/// `docker stack deploy`.
 pub fn interpolate(
     template: &str,
     env: &BTreeMap<String, String>,

@@ -1,8 +1,9 @@
 //! Compose files: from YAML in the Compose specification's format to the specs of a stack.
 //!
-//! The only crate that knows YAML. It reads the files that a compose file names (secrets, configs, env files) and decides the
-//! rest purely. It talks to no cluster: `swarmctl stack` creates what it returns. Every key of the specification is either
-//! supported or refused by name, file and line; the table is in `docs/compose.md`.
+//! The only crate that knows YAML. It reads the files that a compose file names (secrets, configs,
+//! env files) and decides the rest purely. It talks to no cluster: `swarmctl stack` creates what it
+//! returns. Every key of the specification is either supported or refused by name, file and line;
+//! the table is in `docs/compose.md`.
 //!
 //! ```text
 //! text ─yaml─▶ tree ─variables─▶ filled in ─check─▶ known keys ─shape─▶ long forms ─merge─▶ one tree ─convert─▶ Stack
@@ -46,7 +47,8 @@ use shape::Shaper;
 
 /// Reads, merges and converts `sources` into the specs of the stack `stack`.
 ///
-/// `env` is the process's environment; a `.env` file next to the first source is read too, and `env` wins over it.
+/// `env` is the process's environment; a `.env` file next to the first source is read too, and
+/// `env` wins over it.
 pub fn load(
     sources: &[Source],
     env: &BTreeMap<String, String>,
@@ -68,8 +70,9 @@ pub fn load(
 
 /// Reads and merges `sources` and shows them as one canonical YAML document, for `stack config`.
 ///
-/// Without `interpolate`, variables stay as they are written, and so do the short forms that hold them. Files that the
-/// document names are not read. What is shown can be deployed: dollar signs that are left are doubled.
+/// Without `interpolate`, variables stay as they are written, and so do the short forms that hold
+/// them. Files that the document names are not read. What is shown can be deployed: dollar signs
+/// that are left are doubled.
 pub fn render(
     sources: &[Source],
     env: &BTreeMap<String, String>,
@@ -85,7 +88,8 @@ pub fn render(
     Ok(render::render(&root))
 }
 
-/// One tree of all sources, in long forms. Files that cannot be read at all end it; other problems are noted.
+/// One tree of all sources, in long forms. Files that cannot be read at all end it; other problems
+/// are noted.
 fn read(
     sources: &[Source],
     place: &Place,

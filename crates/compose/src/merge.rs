@@ -1,6 +1,7 @@
 //! Merges a later file into an earlier one, both in their long forms.
 //!
-//! Scalars override, maps merge, lists append; some keys replace, some lists are matched by a key (docker-swarm §6.1).
+//! Scalars override, maps merge, lists append; some keys replace, some lists are matched by a key
+//! (docker-swarm §6.1).
 
 use crate::node::{Entry, Merging, Node, Value};
 use crate::view::joined;

@@ -1,6 +1,7 @@
 //! What is wrong with a compose file, and where: collected, so that one run shows every problem.
 //!
-//! Problems never hold the content of a secret, nor the value of a variable that was not written in the file.
+//! Problems never hold the content of a secret, nor the value of a variable that was not written in
+//! the file.
 
 use std::fmt::{Display, Formatter};
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Writes a tree as canonical YAML: keys in order, one style, text quoted where it could be read as something else.
+//! Writes a tree as canonical YAML: keys in order, one style, text quoted where it could be read as
+//! something else.
 
 use crate::node::{Node, Scalar, Value};
 
@@ -119,7 +120,8 @@ mod tests {
     #[test]
     fn keys_are_sorted_and_text_is_quoted_where_it_must_be() {
         let root = parse(
-            "b: [x, {d: 1, c: '2'}, [y, z]]\na: 'yes'\nc:\nd: {}\ne: \"a: b\"\nf: |\n  two\n  lines\n",
+            "b: [x, {d: 1, c: '2'}, [y, z]]\na: 'yes'\nc:\nd: {}\ne: \"a: b\"\nf: |\n  two\n  \
+             lines\n",
         );
         let want = "\
 a: \"yes\"

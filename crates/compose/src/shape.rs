@@ -1,5 +1,5 @@
-//! Brings every short form into its long form, so that files can be merged and read in one shape: lists of `KEY=value` become
-//! maps, port and volume texts become maps, command lines become lists.
+//! Brings every short form into its long form, so that files can be merged and read in one shape:
+//! lists of `KEY=value` become maps, port and volume texts become maps, command lines become lists.
 //!
 //! Where variables were left in place, a short form that holds one stays as it is.
 

@@ -1,5 +1,5 @@
-//! What a compose file becomes: the specs of one stack, to be created by the CLI in the order networks, secrets, configs,
-//! services.
+//! What a compose file becomes: the specs of one stack, to be created by the CLI in the order
+//! networks, secrets, configs, services.
 //!
 //! References stay names (`shop_back`): the manager's door resolves them to ids.
 

@@ -1,7 +1,8 @@
 //! Every key of the Compose specification and what becomes of it here.
 //!
-//! The one list that the checker refuses by, that `docs/compose.md` is made from, and that a test holds the conversion to:
-//! each supported key must change the specs. `*` stands for a name that the user chose, `[]` for the items of a list.
+//! The one list that the checker refuses by, that `docs/compose.md` is made from, and that a test
+//! holds the conversion to: each supported key must change the specs. `*` stands for a name that
+//! the user chose, `[]` for the items of a list.
 
 mod document;
 mod service;

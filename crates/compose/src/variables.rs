@@ -1,4 +1,5 @@
-//! Fills in the variables of a file's values. Keys, and what stands under `x-` keys, stay as they are.
+//! Fills in the variables of a file's values. Keys, and what stands under `x-` keys, stay as they
+//! are.
 
 use std::collections::BTreeMap;
 

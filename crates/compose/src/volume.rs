@@ -17,7 +17,8 @@ pub struct ShortVolume {
     pub nocopy: bool,
     /// `rshared` and its kin.
     pub propagation: Option<String>,
-    /// Options that mean nothing to this parser; Docker drops them in silence, a stack's file is refused for them.
+    /// Options that mean nothing to this parser; Docker drops them in silence, a stack's file is
+    /// refused for them.
     pub unknown: Vec<String>,
 }
 
@@ -120,7 +121,8 @@ mod tests {
         }
     }
 
-    /// `~/x:/x`, `/s:/t:slave`, `vol:/t:bogus` and `:/t` are cases of the format's conformance suite.
+    /// `~/x:/x`, `/s:/t:slave`, `vol:/t:bogus` and `:/t` are cases of the format's conformance
+    /// suite.
     #[test]
     fn every_short_form_is_read() {
         let base = volume(Type::Volume, "vol", "/t");

@@ -1,5 +1,5 @@
-//! From YAML's text to a tree: anchors and aliases are expanded, merge keys (`<<`) applied; duplicate keys, several documents
-//! and tags of programs are refused. It knows nothing of Compose.
+//! From YAML's text to a tree: anchors and aliases are expanded, merge keys (`<<`) applied;
+//! duplicate keys, several documents and tags of programs are refused. It knows nothing of Compose.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 use crate::node::{Entry, Merging, Node, Scalar, Value};
 use crate::problem::{Position, Problem};
 
-/// Deeper nesting is a mistake or an attack: the deepest key of the specification is ten levels down.
+/// Deeper nesting is a mistake or an attack: the deepest key of the specification is ten levels
+/// down.
 const MAX_DEPTH: usize = 64;
 /// Most memory that a document may take once its aliases are expanded.
 const MAX_WEIGHT: usize = 32 << 20;

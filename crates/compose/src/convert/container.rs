@@ -86,7 +86,8 @@ impl<'a> Converter<'a> {
     }
 }
 
-/// What adding and dropping come to: upper case with `CAP_`, sorted; `ALL` covers the others, adding wins over dropping.
+/// What adding and dropping come to: upper case with `CAP_`, sorted; `ALL` covers the others,
+/// adding wins over dropping.
 pub fn effective_capabilities(add: &[String], drop: &[String]) -> (Vec<String>, Vec<String>) {
     let normal = |names: &[String]| -> BTreeSet<String> {
         let names: BTreeSet<String> = names.iter().map(|name| capability(name)).collect();

@@ -1,5 +1,5 @@
-//! `deploy`: how many tasks there are, where they run and how they are replaced; and `restart`, `scale` and `platform`,
-//! which say parts of it outside.
+//! `deploy`: how many tasks there are, where they run and how they are replaced; and `restart`,
+//! `scale` and `platform`, which say parts of it outside.
 
 use swarm_api::{
     EndpointMode, FailureAction, GlobalMode, Placement, PlacementPreference, Platform,

@@ -1,9 +1,10 @@
-//! A service's environment and its containers' labels: what the file says over what its env files say.
+//! A service's environment and its containers' labels: what the file says over what its env files
+//! say.
 
 use std::collections::BTreeMap;
 use std::io;
 
-use swarm_api::template::{self, Context};
+use swarm_api::template::{self, Context, TemplateError};
 
 use super::Converter;
 use crate::dotenv;
@@ -28,7 +29,12 @@ impl<'a> Converter<'a> {
             };
             let line = format!("{}={}", entry.key, value.as_deref().unwrap_or_default());
             if let Err(error) = template::expand_env(&line, &Context::default()) {
-                self.report.problems.push(view.problem(error));
+                // The whole value may be a password.
+                let message = match error {
+                    TemplateError::Unclosed(_) => "a placeholder {{ is not closed".to_owned(),
+                    error => error.to_string(),
+                };
+                self.report.problems.push(view.problem(message));
             }
             variables.insert(entry.key.clone(), value);
         }

@@ -20,8 +20,8 @@ fn refused(item: &View<'_>, text: &str, error: PortError) -> Problem {
             let address = text.rsplit_once(':').and_then(|(rest, _)| rest.rsplit_once(':'));
             let address = address.map_or("ADDRESS", |(address, _)| address);
             item.problem(format!(
-                "\"{text}\": an address is not supported in ingress mode, as every node publishes the \
-                 port; use the long form with mode: host and host_ip: {address}"
+                "\"{text}\": an address is not supported in ingress mode, as every node publishes \
+                 the port; use the long form with mode: host and host_ip: {address}"
             ))
         }
         error => item.problem(error),

@@ -42,7 +42,8 @@ pub const KEYS: &[Key] = &[
     no("services.*.credential_spec", "for Windows containers only"),
     no(
         "services.*.depends_on",
-        "not built yet, and never ignored: services start together, so let the program wait for what it needs, then remove the key",
+        "not built yet, and never ignored: services start together, so let the program wait for \
+         what it needs, then remove the key",
     ),
     idle("services.*.develop", "only `compose watch` uses it"),
     no("services.*.device_cgroup_rules", NO_FIELD),
@@ -207,9 +208,8 @@ pub const DEPLOY: &[Key] = &[
     yes(
         "services.*.deploy.resources.reservations.generic_resources.[].discrete_resource_spec.kind",
     ),
-    yes(
-        "services.*.deploy.resources.reservations.generic_resources.[].discrete_resource_spec.value",
-    ),
+    yes("services.*.deploy.resources.reservations.generic_resources.[].discrete_resource_spec.\
+         value"),
     no("services.*.deploy.resources.reservations.devices", "not built yet; use generic_resources"),
     yes("services.*.deploy.restart_policy"),
     but("services.*.deploy.restart_policy.condition", "any, on-failure or none"),

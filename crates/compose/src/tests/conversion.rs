@@ -141,9 +141,8 @@ fn references_have_names_targets_and_modes() {
     let stack = load_text(&with_lines("secrets: [{source: key, mode: 440}]")).unwrap();
     assert_eq!(
         stack.warnings,
-        [
-            "<stdin>:4:35: services.web.secrets.mode: 440 is decimal, and is the octal 0670: write 0440 for octal"
-        ]
+        ["<stdin>:4:35: services.web.secrets.mode: 440 is decimal, and is the octal 0670: \
+             write 0440 for octal"]
     );
 }
 

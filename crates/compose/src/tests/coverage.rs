@@ -51,22 +51,23 @@ fn change(node: &mut Node, steps: &[usize], act: &dyn Fn(&mut Vec<Entry>, usize)
     }
 }
 
-fn folder() -> Folder {
-    Folder::new(&[("some.env", "A='1'\n"), ("some.labels", "l=1\n"), ("data", "d")])
-}
-
-fn load_node(folder: &Folder, node: &Node) -> Result<Stack, ComposeErrors> {
-    fs::write(folder.path("c.yaml"), render::render(node)).unwrap();
-    let env = [("VAR".to_owned(), "v".to_owned())].into();
-    let source = Source::File(folder.path("c.yaml"));
-    load(&[source], &env, "shop").map(|stack| Stack { warnings: Vec::new(), ..stack })
+/// As `load` does from the tree on: parsing hundreds of variants is what would take the time.
+fn load_node(place: &Place, node: &Node) -> Result<Stack, ComposeErrors> {
+    let mut report = Report::default();
+    let mut root = node.clone();
+    check::check(&root, &mut report);
+    shape::reshape(&mut root, &mut Shaper { report: &mut report, variables: false });
+    let stack = convert::convert(&root, "shop", place, &mut report);
+    report.finish(stack).map(|(stack, _)| stack)
 }
 
 #[test]
 fn every_supported_key_has_an_effect_and_refuses_nonsense() {
-    let folder = folder();
+    let folder = Folder::new(&[("some.env", "A='1'\n"), ("some.labels", "l=1\n"), ("data", "d")]);
+    let env = [("VAR".to_owned(), "v".to_owned())].into();
+    let place = Place::new(&[Source::File(folder.path("c.yaml"))], &env).unwrap();
     let sample = yaml::parse(&"sample".into(), SAMPLE).unwrap();
-    let whole = load_node(&folder, &sample).unwrap_or_else(|errors| panic!("{errors}"));
+    let whole = load_node(&place, &sample).unwrap_or_else(|errors| panic!("{errors}"));
     let mut found = Vec::new();
     walk(&sample, "", &Vec::new(), &mut found);
     let mut effective = BTreeSet::new();
@@ -75,7 +76,7 @@ fn every_supported_key_has_an_effect_and_refuses_nonsense() {
         change(&mut without, steps, &|entries, index| {
             entries.remove(index);
         });
-        if load_node(&folder, &without).ok().as_ref() != Some(&whole) {
+        if load_node(&place, &without).ok().as_ref() != Some(&whole) {
             effective.insert(pattern.as_str());
         }
         let mut broken = sample.clone();
@@ -84,7 +85,7 @@ fn every_supported_key_has_an_effect_and_refuses_nonsense() {
             let inner = Node::new(Value::List(vec![Node::text("x", &at)]), &at);
             entries[index].node = Node::new(Value::List(vec![inner]), &at);
         });
-        assert!(load_node(&folder, &broken).is_err(), "{pattern} takes [[x]]");
+        assert!(load_node(&place, &broken).is_err(), "{pattern} takes [[x]]");
     }
     for key in keys().filter(|key| key.status == Status::Supported) {
         assert!(found.iter().any(|(pattern, _)| pattern == key.path), "{} is missing", key.path);

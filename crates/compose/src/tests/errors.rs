@@ -24,7 +24,8 @@ fn values_of_the_wrong_kind_are_refused_where_they_stand() {
         ),
         (
             "healthcheck: {interval: 5}",
-            "4:29: services.web.healthcheck.interval: invalid duration \"5\": want a number with a unit (ns, us, ms, s, m, h), such as 1m30s",
+            "4:29: services.web.healthcheck.interval: invalid duration \"5\": want a number with \
+             a unit (ns, us, ms, s, m, h), such as 1m30s",
         ),
         (
             "deploy: {mode: replicated-job}",
@@ -40,19 +41,31 @@ fn values_of_the_wrong_kind_are_refused_where_they_stand() {
         ),
         (
             "deploy: {resources: {limits: {cpus: many}}}",
-            "4:41: services.web.deploy.resources.limits.cpus: invalid number of cpus \"many\": want a number such as 0.5, with at most 9 decimals",
+            "4:41: services.web.deploy.resources.limits.cpus: invalid number of cpus \"many\": \
+             want a number such as 0.5, with at most 9 decimals",
         ),
         (
             "deploy: {placement: {constraints: [node.role]}}",
-            "4:40: services.web.deploy.placement.constraints: invalid constraint \"node.role\": constraint expected one operator from ==, !=",
+            "4:40: services.web.deploy.placement.constraints: invalid constraint \"node.role\": \
+             constraint expected one operator from ==, !=",
         ),
+    ] {
+        assert_one(lines, &format!("<stdin>:{want}"));
+    }
+}
+
+#[test]
+fn values_that_mean_nothing_are_refused_where_they_stand() {
+    for (lines, want) in [
         (
             "restart: sometimes",
-            "4:14: services.web.restart: must be one of no, always, unless-stopped, on-failure[:attempts], not \"sometimes\"",
+            "4:14: services.web.restart: must be one of no, always, unless-stopped, \
+             on-failure[:attempts], not \"sometimes\"",
         ),
         (
             "platform: linux",
-            "4:15: services.web.platform: invalid platform \"linux\": want os/arch, such as linux/amd64",
+            "4:15: services.web.platform: invalid platform \"linux\": want os/arch, such as \
+             linux/amd64",
         ),
         (
             "entrypoint: []",
@@ -61,12 +74,15 @@ fn values_of_the_wrong_kind_are_refused_where_they_stand() {
         ("command: \"a 'b\"", "4:14: services.web.command: \"a 'b\": a quote is not closed"),
         (
             "hostname: \"{{.Nope}}\"",
-            "4:15: services.web.hostname: unknown placeholder {{.Nope}}: want .Service.ID, .Service.Name, .Service.Labels, .Node.ID, .Node.Hostname, .Node.Platform.OS, .Node.Platform.Architecture, .Task.ID, .Task.Name or .Task.Slot",
+            "4:15: services.web.hostname: unknown placeholder {{.Nope}}: want .Service.ID, \
+             .Service.Name, .Service.Labels, .Node.ID, .Node.Hostname, .Node.Platform.OS, \
+             .Node.Platform.Architecture, .Task.ID, .Task.Name or .Task.Slot",
         ),
         ("dns: here", "4:10: services.web.dns: invalid address \"here\""),
         (
             "extra_hosts: [\"h:host-gateway\"]",
-            "4:19: services.web.extra_hosts: invalid host \"h:host-gateway\": host-gateway is not supported: want an address",
+            "4:19: services.web.extra_hosts: invalid host \"h:host-gateway\": host-gateway is not \
+             supported: want an address",
         ),
         (
             "ulimits: {nofile: {soft: 1}}",
@@ -82,8 +98,9 @@ fn ports_say_what_they_lack() {
     for (lines, want) in [
         (
             "ports: [\"127.0.0.1:80:80\"]",
-            "4:13: services.web.ports: \"127.0.0.1:80:80\": an address is not supported in ingress mode, as \
-             every node publishes the port; use the long form with mode: host and host_ip: 127.0.0.1",
+            "4:13: services.web.ports: \"127.0.0.1:80:80\": an address is not supported in \
+             ingress mode, as every node publishes the port; use the long form with mode: host and \
+             host_ip: 127.0.0.1",
         ),
         (
             "ports: [{target: 80, host_ip: 127.0.0.1}]",
@@ -96,13 +113,13 @@ fn ports_say_what_they_lack() {
         ),
         (
             "ports: [\"80-82:90-91\"]",
-            "4:13: services.web.ports: invalid port ranges \"80-82:90-91\": both must be of one length, or \
-             the target one port",
+            "4:13: services.web.ports: invalid port ranges \"80-82:90-91\": both must be of one \
+             length, or the target one port",
         ),
         (
             "ports: [80]\ndeploy: {endpoint_mode: dnsrr}",
-            "5:13: services.web.deploy: a port published with ingress mode can't be used with dnsrr mode: \
-             publish it with mode: host",
+            "5:13: services.web.deploy: a port published with ingress mode can't be used with \
+             dnsrr mode: publish it with mode: host",
         ),
     ] {
         assert_one(lines, &format!("<stdin>:{want}"));
@@ -121,8 +138,8 @@ fn mounts_say_what_is_wrong() {
         ("volumes: [\"data:d\"]", "the target \"d\" must be an absolute path"),
         (
             "volumes: [\"v:/data\"]",
-            "the target \"v:/data\" must be an absolute path; a one-letter name reads as a Windows drive: \
-             use the long form",
+            "the target \"v:/data\" must be an absolute path; a one-letter name reads as a \
+             Windows drive: use the long form",
         ),
         (
             "volumes: [{type: volume, source: data, target: /d, bind: {propagation: shared}}]",
@@ -152,7 +169,8 @@ fn what_is_not_declared_is_named() {
     for (lines, want) in [
         (
             "networks: [nope]",
-            "4:16: services.web.networks.nope: undefined network \"nope\": declare it under networks at the top",
+            "4:16: services.web.networks.nope: undefined network \"nope\": declare it under \
+             networks at the top",
         ),
         ("secrets: [nope]", "4:15: services.web.secrets.source: undefined secret \"nope\""),
         (
@@ -179,8 +197,8 @@ fn a_service_needs_an_image_that_can_be_one() {
     let shown = load_text("services:\n  web: {image: UPPER}\n").unwrap_err().to_string();
     assert_eq!(
         shown,
-        "<stdin>:2:16: services.web.image: invalid image reference \"UPPER\": repository name must be \
-         lowercase"
+        "<stdin>:2:16: services.web.image: invalid image reference \"UPPER\": repository name \
+         must be lowercase"
     );
 }
 
@@ -234,12 +252,13 @@ fn a_file_that_is_not_there_is_named() {
     assert_eq!(
         folder.errors(&["c.yaml"]),
         "c.yaml:2:21: secrets.k.file: cannot read no.txt: No such file or directory (os error 2)\n\
-         c.yaml:1:38: services.web.env_file.path: cannot read no.env: No such file or directory (os error 2)"
+         c.yaml:1:38: services.web.env_file.path: cannot read no.env: No such file or directory \
+         (os error 2)"
     );
     assert_eq!(
         folder.errors(&["d.yaml"]),
-        "d.yaml:1:38: services.web.env_file.path: bad.env: line 2: want KEY=value, with a key of letters, \
-         digits, _, - and ."
+        "d.yaml:1:38: services.web.env_file.path: bad.env: line 2: want KEY=value, with a key of \
+         letters, digits, _, - and ."
     );
     assert!(folder.errors(&["e.yaml", "f.yaml"]).starts_with("cannot read e.yaml: No such file"));
 }

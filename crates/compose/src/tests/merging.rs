@@ -47,7 +47,8 @@ fn each_kind_of_key_merges_by_its_rule() {
         (
             "volumes: ['va:/x', 'vb:/y']",
             "volumes: ['vc:/x']",
-            "volumes: [{type: volume, source: vc, target: /x}, {type: volume, source: vb, target: /y}]",
+            "volumes: [{type: volume, source: vc, target: /x}, {type: volume, source: vb, target: \
+             /y}]",
         ),
         (
             "secrets: [a]",

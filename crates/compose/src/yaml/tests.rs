@@ -20,7 +20,8 @@ fn keys_and_values_know_their_places() {
 #[test]
 fn merge_keys_fill_in_what_is_missing() {
     let root = read(
-        "x: &x {a: 1, b: 2}\ny: &y {b: 3, c: 4}\nz:\n  <<: [*x, *y]\n  a: own\nw:\n  b: w\n  <<: *y\n",
+        "x: &x {a: 1, b: 2}\ny: &y {b: 3, c: 4}\nz:\n  <<: [*x, *y]\n  a: own\nw:\n  b: w\n  <<: \
+         *y\n",
     );
     let of = |map: &str, key: &str| root.get(map).unwrap().get(key).unwrap().scalar().unwrap();
     assert_eq!([of("z", "a"), of("z", "b"), of("z", "c")], ["own", "2", "4"]);
@@ -75,7 +76,7 @@ fn an_alias_bomb_is_refused_before_it_grows() {
     let mut text = "a0: &a0 [x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..12 {
         let before = format!("*a{}", level - 1);
-        let items = vec![before.as_str(); 8].join(", ");
+        let items = [before.as_str(); 8].join(", ");
         text.push_str(&format!("a{level}: &a{level} [{items}]\n"));
     }
     assert!(error(&text).ends_with("aliases expand to too large a document"), "{}", error(&text));
