@@ -41,7 +41,7 @@ impl Display for Problem {
     }
 }
 
-/// Everything that is wrong with the sources, in the order in which it was found; never empty.
+/// Everything that is wrong with the sources, in the order of the files' lines; never empty.
 /// Shown as one line per problem.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ComposeErrors(pub Vec<Problem>);
@@ -86,7 +86,10 @@ impl Report {
     }
 
     /// `value` if nothing was wrong, and the warnings.
-    pub fn finish<T>(self, value: T) -> Result<(T, Vec<String>), ComposeErrors> {
+    pub fn finish<T>(mut self, value: T) -> Result<(T, Vec<String>), ComposeErrors> {
+        self.problems.sort_by_key(|problem| {
+            problem.at.as_ref().map(|at| (at.file.clone(), at.line, at.column))
+        });
         match self.problems.is_empty() {
             true => Ok((value, self.warnings)),
             false => Err(ComposeErrors(self.problems)),

@@ -251,9 +251,9 @@ fn a_file_that_is_not_there_is_named() {
     ]);
     assert_eq!(
         folder.errors(&["c.yaml"]),
-        "c.yaml:2:21: secrets.k.file: cannot read no.txt: No such file or directory (os error 2)\n\
-         c.yaml:1:38: services.web.env_file.path: cannot read no.env: No such file or directory \
-         (os error 2)"
+        "c.yaml:1:38: services.web.env_file.path: cannot read no.env: No such file or directory \
+         (os error 2)\n\
+         c.yaml:2:21: secrets.k.file: cannot read no.txt: No such file or directory (os error 2)"
     );
     assert_eq!(
         folder.errors(&["d.yaml"]),
@@ -294,7 +294,7 @@ fn an_external_object_has_no_settings_of_its_own() {
     );
     assert_eq!(
         shown.unwrap_err().to_string(),
-        "<stdin>:4:11: secrets.s: want exactly one of file, environment, external\n\
-         <stdin>:3:3: volumes.vol: conflicting parameters \"external\" and \"driver\" specified"
+        "<stdin>:3:3: volumes.vol: conflicting parameters \"external\" and \"driver\" specified\n\
+         <stdin>:4:11: secrets.s: want exactly one of file, environment, external"
     );
 }
