@@ -73,7 +73,7 @@ fn tend(draft: &mut Draft<'_>, service_id: &str) -> Wake {
         reap::reap(draft, service_id, None);
         return wake;
     };
-    restart::restart(draft, &service);
+    restart::restart(draft, &service, &mut wake);
     orchestrate::orchestrate(draft, &service);
     update::adopt(draft, &service);
     update::update(draft, &service, &mut wake);

@@ -23,6 +23,14 @@ use swarm_api::Network;
 /// Driver of the networks that have addresses; the others belong to a node.
 const OVERLAY: &str = "overlay";
 
+/// Names of networks that every node has by itself: no object stands for them, and nothing is handed out in them.
+const NODE_LOCAL: [&str; 3] = ["host", "bridge", "none"];
+
+/// Whether what a spec names is the node's own network.
+fn belongs_to_node(target: &str) -> bool {
+    NODE_LOCAL.contains(&target)
+}
+
 /// Whether the cluster hands out addresses in this network.
 fn is_overlay(network: &Network) -> bool {
     // The door fills in the driver; an empty one is the default.

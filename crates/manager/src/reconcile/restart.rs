@@ -32,14 +32,14 @@ const MAX_BACKOFF: Duration = Duration::from_secs(300);
 const STEADY: Duration = Duration::from_secs(60);
 
 /// Lets go of tasks that ended or lost their node, and makes their replacements.
-pub(super) fn restart(draft: &mut Draft<'_>, service: &Service) {
+pub(super) fn restart(draft: &mut Draft<'_>, service: &Service, wake: &mut Wake) {
     let by_slot: Vec<Vec<Task>> = slots(draft, &service.id)
         .into_values()
         .filter(|tasks| tasks.iter().any(|t| needs_care(draft, t)))
         .map(|tasks| tasks.into_iter().cloned().collect())
         .collect();
     for tasks in by_slot {
-        restart_slot(draft, service, &tasks);
+        restart_slot(draft, service, &tasks, wake);
     }
 }
 
@@ -49,11 +49,11 @@ fn needs_care(draft: &Draft<'_>, task: &Task) -> bool {
         || (!task.is_terminal() && footing(draft, task) == Footing::Gone)
 }
 
-fn restart_slot(draft: &mut Draft<'_>, service: &Service, tasks: &[Task]) {
+fn restart_slot(draft: &mut Draft<'_>, service: &Service, tasks: &[Task], wake: &mut Wake) {
     let global = is_global(service);
     for task in tasks.iter().filter(|t| !t.is_terminal()) {
         if footing(draft, task) == Footing::Gone {
-            draft.observe(&task.id, TaskState::Orphaned, "its node was removed from the cluster");
+            draft.observe(&task.id, TaskState::Orphaned, "its node was removed from the swarm");
         }
     }
     let is_lost = |t: &Task| match footing(draft, t) {
@@ -65,6 +65,11 @@ fn restart_slot(draft: &mut Draft<'_>, service: &Service, tasks: &[Task]) {
     let wanted: Vec<&Task> = tasks.iter().filter(|t| is_wanted(t)).collect();
     let (ended, living): (Vec<&Task>, Vec<&Task>) =
         wanted.into_iter().partition(|t| t.is_terminal() || is_lost(t));
+    if living.is_empty()
+        && let Some(at) = ended.last().and_then(|last| early_end(draft, last, tasks))
+    {
+        return wake.at(at);
+    }
     for task in &ended {
         draft.desire(&task.id, TaskState::Shutdown);
     }
@@ -77,6 +82,15 @@ fn restart_slot(draft: &mut Draft<'_>, service: &Service, tasks: &[Task]) {
         let start_after = draft.now.saturating_add(delay_ns(draft, last, tasks));
         replace(draft, service, last, TaskState::Ready, Some(start_after));
     }
+}
+
+/// When the task was to start, if it ended before that: it failed while it was prepared, for want of its image perhaps.
+/// Replaced only then, or its slot would spin as fast as preparing fails.
+fn early_end(draft: &Draft<'_>, task: &Task, slot: &[Task]) -> Option<i64> {
+    let due = task.start_after.as_ref().map(to_nanos).filter(|at| *at > draft.now)?;
+    let spins =
+        died_by_itself(task) && footing(draft, task) == Footing::Firm && should_restart(task, slot);
+    spins.then_some(due)
 }
 
 /// Moves the slot off a drained node: the replacement comes first where the service updates so.

@@ -2,9 +2,9 @@
 
 use swarm_api::{Endpoint, EndpointMode, Service, VirtualIp};
 
-use super::is_overlay;
 use super::pool::Pools;
 use super::port::allocate_ports;
+use super::{belongs_to_node, is_overlay};
 use crate::reconcile::draft::Draft;
 use crate::reconcile::slot::{has_ingress_ports, ingress, template};
 
@@ -45,7 +45,8 @@ pub(in crate::reconcile) fn allocate_service(
 /// Overlay networks of the service, with the ingress network if it publishes ports there; if one is not there, why.
 pub(super) fn networks_of(draft: &Draft<'_>, service: &Service) -> Result<Vec<String>, String> {
     let mut networks = Vec::new();
-    for config in template(service).map_or(&[][..], |spec| &spec.networks) {
+    let named = template(service).map_or(&[][..], |spec| &spec.networks);
+    for config in named.iter().filter(|c| !belongs_to_node(&c.target)) {
         let Some(network) = draft.network(&config.target) else {
             return Err(format!("network {} is gone", config.target));
         };

@@ -2,9 +2,9 @@
 
 use swarm_api::{NetworkAttachment, Service, Task};
 
-use super::is_overlay;
 use super::node::{address_of, give_address};
 use super::pool::Pools;
+use super::{belongs_to_node, is_overlay};
 use crate::reconcile::draft::Draft;
 use crate::reconcile::slot::{has_ingress_ports, ingress};
 
@@ -56,7 +56,8 @@ fn wanted(
     task: &Task,
 ) -> Result<Vec<NetworkAttachment>, String> {
     let mut attachments: Vec<NetworkAttachment> = Vec::new();
-    for config in task.spec.as_ref().map_or(&[][..], |s| &s.networks) {
+    let named = task.spec.as_ref().map_or(&[][..], |s| &s.networks);
+    for config in named.iter().filter(|c| !belongs_to_node(&c.target)) {
         if draft.network(&config.target).is_none() {
             return Err(format!("network {} is gone", config.target));
         }

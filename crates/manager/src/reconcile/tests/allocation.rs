@@ -81,6 +81,17 @@ fn services_tasks_and_nodes_get_addresses_of_their_own() {
 }
 
 #[test]
+fn networks_of_the_node_itself_need_no_addresses() {
+    for name in ["host", "bridge", "none"] {
+        let mut world = World::new(&["a"]);
+        world.service("web", 1, |s| on_network(s, name));
+        world.live_on();
+        assert_eq!(world.running("web"), 1, "{name}");
+        assert!(world.tasks("web")[0].networks.is_empty());
+    }
+}
+
+#[test]
 fn what_is_not_used_any_more_is_free_again() {
     let mut world = World::new(&["a", "b"]);
     world.network("app", |_| {});
@@ -176,14 +187,14 @@ fn a_service_without_virtual_address_has_none() {
 }
 
 #[test]
-fn a_network_of_the_node_itself_has_no_addresses() {
+fn a_network_that_is_no_overlay_has_no_addresses() {
     let mut world = World::new(&["a"]);
-    world.network("host", |s| s.driver = "host".into());
-    world.service("web", 1, |s| on_network(s, "host"));
+    world.network("lan", |s| s.driver = "host".into());
+    world.service("web", 1, |s| on_network(s, "lan"));
     world.rest();
     let task = world.tasks("web").remove(0);
     assert_eq!(task.state(), TaskState::Assigned);
     assert_eq!(task.networks[0].address, "");
-    assert_eq!(get_network(&world, "host").vni, 0);
+    assert_eq!(get_network(&world, "lan").vni, 0);
     assert_eq!(world.get_node("a").attachments.len(), 1);
 }

@@ -37,6 +37,20 @@ fn an_ended_task_is_replaced_in_its_slot_after_the_delay() {
 }
 
 #[test]
+fn a_task_that_cannot_even_be_prepared_is_replaced_no_faster_than_its_delay() {
+    let mut world = one(None);
+    end(&mut world, TaskState::Rejected);
+    let plan = end(&mut world, TaskState::Rejected);
+    assert_eq!(world.tasks("web").len(), 2, "no third one before the second was to start");
+    assert_eq!(plan.wake_at(), Some(world.now + 5 * SECOND));
+    world.now += 5 * SECOND;
+    world.rest();
+    assert_eq!(world.tasks("web").len(), 3);
+    world.wait(5);
+    assert_eq!(world.running("web"), 1);
+}
+
+#[test]
 fn the_condition_says_which_ends_call_for_a_restart() {
     for (policy, state, restarts) in [
         (None, TaskState::Complete, true),
