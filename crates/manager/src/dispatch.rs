@@ -150,7 +150,7 @@ impl dispatcher_server::Dispatcher for Dispatcher {
         let node_id = node_of(&request)?;
         let shared = &self.shared;
         if is_removed(&shared.store.view(), &node_id) {
-            let text = format!("node {node_id} was removed from the cluster");
+            let text = format!("node {node_id} was removed from the swarm");
             return Err(Refusal::Denied(text).into());
         }
         let remote = request.remote_addr().map_or_else(String::new, |a| a.ip().to_string());

@@ -27,7 +27,7 @@ pub(super) async fn session(
     loop {
         let Some(next) = message(&shared.store.view(), &session) else {
             shared.sessions.close(&session);
-            let gone = format!("node {} was removed from the cluster", session.node_id);
+            let gone = format!("node {} was removed from the swarm", session.node_id);
             return say_last(&to, Status::permission_denied(gone));
         };
         if last.as_ref() != Some(&next) {

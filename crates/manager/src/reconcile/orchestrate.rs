@@ -25,7 +25,7 @@ pub(super) fn abandon(draft: &mut Draft<'_>, service_id: &str) {
         draft.desire(&id, TaskState::Remove);
         let lost = |t: &Task| !t.node_id.is_empty() && draft.node(&t.node_id).is_none();
         if draft.task(&id).is_some_and(|t| !t.is_terminal() && lost(t)) {
-            draft.observe(&id, TaskState::Orphaned, "its node was removed from the cluster");
+            draft.observe(&id, TaskState::Orphaned, "its node was removed from the swarm");
         }
     }
 }

@@ -56,6 +56,18 @@ async fn strangers_and_removed_nodes_get_no_session() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_is_removed_is_told_so_in_the_words_that_agents_heed() {
+    let world = World::new(&["a"]);
+    let term = lead(&world.store);
+    let mut agent = term.open("a").await;
+    world.remove::<Node>("a");
+    let last = agent.messages.next().await.unwrap().unwrap_err();
+    assert_eq!(last.code(), Code::PermissionDenied);
+    assert_eq!(last.message(), "node a was removed from the swarm");
+    assert!(term.beat(&agent).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
 async fn registering_again_writes_nothing_and_ends_the_old_session() {
     let mut world = World::new(&["a"]);
     world.rest();
