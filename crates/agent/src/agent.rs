@@ -66,8 +66,10 @@ pub struct Agent {
     cancel: CancellationToken,
     tracker: TaskTracker,
     news: watch::Receiver<Option<SessionMessage>>,
+    removed: watch::Receiver<Option<String>>,
     fetcher: Fetcher,
     engine: Engine,
+    fatal: watch::Sender<Option<String>>,
 }
 
 impl Agent {
@@ -78,6 +80,7 @@ impl Agent {
         let node_id = config.credentials.identity().node_id.clone();
         let (assignments_in, assignments) = watch::channel(None::<Arc<Assignments>>);
         let (news_in, news) = watch::channel(None);
+        let (removed_in, removed) = watch::channel(None);
         let (channel_in, channel) = watch::channel(None);
         let failed = |path: &PathBuf| {
             let path = path.clone();
@@ -114,11 +117,14 @@ impl Agent {
         let worker =
             Worker::restore(executor.clone(), ledger, reports.clone(), cancel.child_token())
                 .map_err(failed(&ledger_dir))?;
-        tracker.spawn(sweep(config.engine.clone(), networks.clone(), known));
-        tracker.spawn(networks.run(assignments.clone()));
-        tracker.spawn(worker.run(assignments));
+        let fatal = watch::Sender::new(None);
+        let actors = Actors { tracker: &tracker, fatal: &fatal };
+        actors.spawn("sweeper", sweep(config.engine.clone(), networks.clone(), known));
+        actors.spawn("networks", networks.run(assignments.clone()));
+        actors.spawn("worker", worker.run(assignments));
         let engine = config.engine.clone();
-        tracker.spawn(logs::run(config.engine, node_id, channel, cancel.child_token()));
+        let publishing = logs::run(config.engine, node_id, channel, cancel.child_token());
+        actors.spawn("log publisher", publishing);
         let link = SessionLink {
             credentials: config.credentials,
             managers: config.managers,
@@ -126,16 +132,27 @@ impl Agent {
             reports,
             assignments: assignments_in,
             news: news_in,
+            removed: removed_in,
             channel: channel_in,
         };
-        tracker.spawn(session::run(link, cancel.child_token()));
+        actors.spawn("session", session::run(link, cancel.child_token()));
         tracker.close();
-        Ok(Self { cancel, tracker, news, fetcher, engine })
+        Ok(Self { cancel, tracker, news, removed, fetcher, engine, fatal })
     }
 
     /// News of the cluster: this node's object, the managers, the trusted root.
     pub fn news(&self) -> watch::Receiver<Option<SessionMessage>> {
         self.news.clone()
+    }
+
+    /// The managers' word that this node is none of the cluster's any more, if that is what they say.
+    pub fn removed(&self) -> Option<String> {
+        self.removed.borrow().clone()
+    }
+
+    /// Becomes `Some` with the reason when a part of the agent has died: the node must stop.
+    pub fn fatal(&self) -> watch::Receiver<Option<String>> {
+        self.fatal.subscribe()
     }
 
     /// Fetches images from the cluster.
@@ -157,6 +174,23 @@ impl Agent {
             }
         }
         Ok(())
+    }
+}
+
+/// Runs the parts of an agent; the panic of one is the end of all.
+struct Actors<'a> {
+    tracker: &'a TaskTracker,
+    fatal: &'a watch::Sender<Option<String>>,
+}
+
+impl Actors<'_> {
+    fn spawn(&self, name: &'static str, actor: impl Future<Output = ()> + Send + 'static) {
+        let (actor, fatal) = (tokio::spawn(actor), self.fatal.clone());
+        self.tracker.spawn(async move {
+            if let Err(error) = actor.await {
+                fatal.send_replace(Some(format!("the {name} of the agent has died: {error}")));
+            }
+        });
     }
 }
 

@@ -129,7 +129,7 @@ impl Fetcher {
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::warn!(image = %reference, peer = %peer.hostname, %error, "fetch image");
+                    tracing::warn!(image = %reference, %peer.hostname, %error, "fetch image");
                 }
             }
         }

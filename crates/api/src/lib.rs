@@ -20,7 +20,7 @@ pub mod template;
 pub mod time;
 
 /// Generated from `proto/`.
-#[allow(clippy::all, missing_docs, rustdoc::all)]
+#[allow(clippy::all, missing_docs, rustdoc::all, reason = "generated code")]
 mod generated {
     tonic::include_proto!("swarm.v1");
 }

@@ -128,7 +128,14 @@ impl Member {
         daemon.slot.clear(WORKER);
         let tracker = TaskTracker::new();
         let front = Front::new(peer_routes(daemon), &PEER_SERVICES, daemon.slot.clone());
-        tracker.spawn(serve_tls(listener, credentials.clone(), front, cancel.clone()));
+        let (serving, fatal) =
+            (serve_tls(listener, credentials.clone(), front, cancel.clone()), daemon.fatal.clone());
+        tracker.spawn(async move {
+            if let Err(error) = serving.await {
+                fatal.send_replace(Some(format!("the listener for other nodes failed: {error}")));
+            }
+        });
+        watch_fatal(agent.fatal(), daemon);
         let life = Arc::new(Life {
             daemon: daemon.clone(),
             credentials,
@@ -163,6 +170,11 @@ impl Member {
     /// What the managers said last.
     pub fn news(&self) -> watch::Receiver<Option<SessionMessage>> {
         self.life.agent.news()
+    }
+
+    /// Why this node cannot take part, if the managers refuse it for good.
+    pub fn removed(&self) -> Option<String> {
+        self.life.agent.removed()
     }
 
     /// The manager here, if there is one.
@@ -227,19 +239,9 @@ impl Life {
         let mut place = self.manager.lock().await;
         let manager = Manager::start(config, mode).await?;
         self.daemon.slot.put(manager.routes());
-        self.watch_manager(&manager);
+        watch_fatal(manager.fatal(), &self.daemon);
         *place = Some(manager);
         Ok(())
-    }
-
-    /// A manager that cannot go on ends the daemon; whoever supervises it starts it anew.
-    fn watch_manager(&self, manager: &Manager) {
-        let (mut failed, daemon) = (manager.fatal(), self.daemon.clone());
-        tokio::spawn(async move {
-            if let Ok(reason) = failed.wait_for(Option::is_some).await {
-                daemon.fatal.send_replace(reason.clone());
-            }
-        });
     }
 
     async fn follow_news(&self) {
@@ -319,6 +321,16 @@ impl Life {
             }
         }
     }
+}
+
+/// A part that cannot go on ends the daemon; whoever supervises it starts it anew.
+fn watch_fatal(mut failed: watch::Receiver<Option<String>>, daemon: &Daemon) {
+    let fatal = daemon.fatal.clone();
+    tokio::spawn(async move {
+        if let Ok(reason) = failed.wait_for(Option::is_some).await {
+            fatal.send_replace(reason.clone());
+        }
+    });
 }
 
 /// Binds the address that other nodes use.

@@ -3,6 +3,7 @@
 //! `demo-web` serves on port 8000: `/` is the page, `/healthz` says that the program runs.
 //! `demo-web check` asks `/healthz` and exits with 0 or 1: the health check of its container, which
 //! has no other program. Not part of the cluster; it only runs on it.
+#![forbid(unsafe_code)]
 
 mod redis;
 
