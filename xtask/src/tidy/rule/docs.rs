@@ -13,7 +13,7 @@ const PLAIN: [&str; 2] = ["version", "help"];
 
 pub fn check(tree: &Tree, packages: &[Package]) -> Vec<Violation> {
     let mut found = unmapped(tree, packages);
-    let commands = Commands::of(tree);
+    let commands = Commands { tree };
     for path in SHOWING {
         if let Some(file) = tree.file(path) {
             found.extend(unknown_commands(file, &commands));
@@ -36,7 +36,7 @@ fn unmapped(tree: &Tree, packages: &[Package]) -> Vec<Violation> {
 }
 
 /// Examples in code blocks that call a command that is not there.
-fn unknown_commands(file: &TextFile, commands: &Commands) -> Vec<Violation> {
+fn unknown_commands(file: &TextFile, commands: &Commands<'_>) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut in_block = false;
     for (index, line) in file.text.lines().enumerate() {
@@ -73,29 +73,38 @@ fn is_start(before: &str) -> bool {
         || ["/", "do", "$(", "|", "--", "--release/"].iter().any(|e| before.ends_with(e))
 }
 
-/// The client's commands, known by their files.
-struct Commands {
-    files: Vec<String>,
+/// The client's commands: variants of the enum that each noun's file declares.
+struct Commands<'a> {
+    tree: &'a Tree,
 }
 
-impl Commands {
-    fn of(tree: &Tree) -> Self {
-        let ours = tree.files.iter().filter_map(|file| {
-            let path = file.path.strip_prefix(CLIENT)?.strip_suffix(".rs")?;
-            Some(path.trim_start_matches('/').to_owned())
-        });
-        Self { files: ours.collect() }
+impl Commands<'_> {
+    /// `node ls` is `Ls(…)` in `node.rs`; `init` is `Init(…)` in `cluster.rs`.
+    fn has(&self, words: &[String]) -> bool {
+        match words {
+            [] => true,
+            [first, ..] if PLAIN.contains(&first.as_str()) => true,
+            [first, second] if self.declares(first, second) => true,
+            [first, ..] => self.declares("cluster", first),
+        }
     }
 
-    /// `node ls` is `node/ls.rs`; `init` is `cluster/init.rs`.
-    fn has(&self, words: &[String]) -> bool {
-        let Some(first) = words.first() else { return true };
-        let exists = |path: String| self.files.contains(&path.replace('-', "_"));
-        let second = words.get(1).map(String::as_str).unwrap_or_default();
-        PLAIN.contains(&first.as_str())
-            || exists(format!("cluster/{first}"))
-            || exists(format!("{first}/{second}"))
+    fn declares(&self, noun: &str, verb: &str) -> bool {
+        let path = format!("{CLIENT}/{noun}.rs");
+        let source = self.tree.sources.iter().find(|source| source.path == path);
+        source.is_some_and(|source| !source.places(&[&variant(verb), "("]).is_empty())
     }
+}
+
+/// `join-token` is `JoinToken`.
+fn variant(verb: &str) -> String {
+    let mut name = String::new();
+    for part in verb.split('-') {
+        let mut letters = part.chars();
+        name.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        name.push_str(letters.as_str());
+    }
+    name
 }
 
 #[cfg(test)]
@@ -123,8 +132,8 @@ mod tests {
                       $ swarmctl join-token -q worker\n$ swarmctl node fly m1\n```\n";
         let files = [
             ("README.md", readme),
-            ("crates/ctl/src/node/ls.rs", ""),
-            ("crates/ctl/src/cluster/join_token.rs", ""),
+            ("crates/ctl/src/node.rs", "enum NodeCommand { Ls(Flags) }"),
+            ("crates/ctl/src/cluster.rs", "enum ClusterCommand { JoinToken(Flags) }"),
         ];
         let found = check(&tree(&files), &[]);
         assert_eq!(super::super::fixture::lines(&found), [5]);
