@@ -13,10 +13,14 @@ use crate::{process, setup};
 /// The script keeps each daemon's files in a folder of this name, which is on its command line.
 const FOLDER: &str = "docker-swarm-lab";
 
+/// The script turns this off for the whole machine; it is put back afterwards.
+const BRIDGE_FILTER: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+
 /// Docker daemons in namespaces, as the script makes them.
 pub struct Docker {
     script: PathBuf,
     nodes: usize,
+    bridge_filter: Option<String>,
 }
 
 impl Docker {
@@ -32,7 +36,8 @@ impl Docker {
             }
         }
         let script = script.canonicalize().context("find the script")?;
-        Ok(Ok(Self { script, nodes: 0 }))
+        let bridge_filter = std::fs::read_to_string(BRIDGE_FILTER).ok();
+        Ok(Ok(Self { script, nodes: 0, bridge_filter }))
     }
 
     fn script(&self, words: &[&str]) -> Command {
@@ -98,5 +103,8 @@ impl System for Docker {
 impl Drop for Docker {
     fn drop(&mut self) {
         self.down();
+        if let Some(value) = &self.bridge_filter {
+            let _ = std::fs::write(BRIDGE_FILTER, value);
+        }
     }
 }
