@@ -26,6 +26,10 @@ const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(4);
 /// A manager that does not answer a call by then is given up for another.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// All that is assigned to a node comes as one message when it registers: thousands of tasks, with their secrets and configs.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// How a manager's refusal of a node that was removed reads; with it comes `PermissionDenied`.
+const REMOVED: &str = "was removed from the swarm";
 /// Until the manager says otherwise.
 const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(1);
 
@@ -43,12 +47,14 @@ pub struct SessionLink {
     pub assignments: watch::Sender<Option<Arc<Assignments>>>,
     /// Where news of the cluster go.
     pub news: watch::Sender<Option<SessionMessage>>,
+    /// Where the managers' word goes that this node is none of the cluster's any more.
+    pub removed: watch::Sender<Option<String>>,
     /// Where the channel in use goes, for log subscriptions.
     pub channel: watch::Sender<Option<Channel>>,
 }
 
-/// Keeps a session open until cancelled. A node that was removed from the cluster goes on trying: it says so in its log, and
-/// `leave --force` ends it.
+/// Keeps a session open until cancelled. A node that was removed from the cluster ends its tasks, which run elsewhere by now,
+/// and goes on trying: it says so where it is asked, and `leave` ends it.
 pub async fn run(link: SessionLink, cancel: CancellationToken) {
     let mut backoff = BACKOFF_MIN;
     let mut turn = rand::random::<u32>() as usize;
@@ -61,6 +67,7 @@ pub async fn run(link: SessionLink, cancel: CancellationToken) {
                 ended = one_session(&link, &addr, &mut backoff) => {
                     let Err(status) = ended;
                     link.channel.send_replace(None);
+                    heed_removal(&link, &status);
                     tracing::info!(manager = %addr, reason = %status.message(), "session ended");
                 }
             }
@@ -73,6 +80,13 @@ pub async fn run(link: SessionLink, cancel: CancellationToken) {
     }
 }
 
+fn heed_removal(link: &SessionLink, ended: &Status) {
+    if ended.code() == Code::PermissionDenied && ended.message().contains(REMOVED) {
+        link.removed.send_replace(Some(ended.message().to_owned()));
+        link.assignments.send_replace(Some(Arc::default()));
+    }
+}
+
 /// A session from registration to its end, which is always an error.
 async fn one_session(
     link: &SessionLink,
@@ -80,7 +94,8 @@ async fn one_session(
     backoff: &mut Duration,
 ) -> Result<std::convert::Infallible, Status> {
     let channel = link.credentials.channel(addr).map_err(|e| Status::unavailable(e.to_string()))?;
-    let mut client = DispatcherClient::new(channel.clone());
+    let mut client =
+        DispatcherClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let description = Some(link.executor.describe().await);
     let registered = timeout(CALL_TIMEOUT, client.session(SessionRequest { description })).await;
     let mut news = registered.map_err(|_| no_answer())??.into_inner();
@@ -89,6 +104,7 @@ async fn one_session(
     let period = or_default(first.heartbeat_period.as_ref(), HEARTBEAT_DEFAULT);
     tracing::info!(manager = %addr, session = %session_id, "session opened");
     *backoff = BACKOFF_MIN;
+    link.removed.send_replace(None);
     link.news.send_replace(Some(first));
     link.channel.send_replace(Some(channel));
     tokio::select! {

@@ -15,6 +15,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -123,7 +124,6 @@ pub(crate) fn connect_lazily(
         ServerName::try_from(name.to_owned()).map_err(|e| CaError::malformed("server name", e))?;
     let endpoint = Endpoint::from_shared(format!("http://{addr}"))
         .map_err(|e| CaError::malformed("address", format!("\"{addr}\": {e}")))?
-        .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
@@ -131,9 +131,16 @@ pub(crate) fn connect_lazily(
     let target: Arc<str> = addr.into();
     let connector = service_fn(move |_: Uri| {
         let (target, name, tls) = (target.clone(), name.clone(), tls.clone());
-        async move { connect(&target, name, tls()).await.map(TokioIo::new) }
+        async move {
+            let connected = timeout(CONNECT_TIMEOUT, connect(&target, name, tls())).await;
+            connected.unwrap_or_else(|_| Err(no_answer())).map(TokioIo::new)
+        }
     });
     Ok(endpoint.connect_with_connector_lazy(connector))
+}
+
+fn no_answer() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {CONNECT_TIMEOUT:?}"))
 }
 
 async fn connect(

@@ -90,7 +90,7 @@ pub async fn join(
     };
     let mut settings = settings(daemon, &wanted)?;
     // Before a manager is asked: an address in use must not leave a node in the cluster's list.
-    drop(bind(&settings).await.map_err(|e| Status::unavailable(format!("{e:#}")))?);
+    drop(bind(&settings).await.map_err(|e| Status::failed_precondition(format!("{e:#}")))?);
     let (identity, remote) = enrol(daemon, &request, &token).await?;
     settings.managers = vec![remote];
     let role = identity.role;
@@ -111,7 +111,7 @@ pub async fn join(
     };
     match timeout(JOIN_TIMEOUT, joined).await {
         Ok(true) => Ok((node_id, role)),
-        _ => Err(Status::deadline_exceeded(SLOW)),
+        _ => Err(Status::failed_precondition(SLOW)),
     }
 }
 
@@ -153,11 +153,19 @@ async fn enrol(
         match enrol_at(daemon, request, token, &remote).await {
             Ok(identity) => return Ok((identity, remote)),
             // What a manager refuses, the others refuse too.
-            Err(status) if status.code() == Code::Unavailable => failure = status,
+            Err(status) if status.code() == Code::Unavailable => failure = unreachable(&status),
             Err(status) => return Err(status),
         }
     }
     Err(failure)
+}
+
+/// Not `Unavailable` any more: that would say that this daemon did not answer.
+fn unreachable(status: &Status) -> Status {
+    Status::failed_precondition(format!(
+        "{}: give the address of a running manager, as 'swarmctl join-token' prints it",
+        status.message()
+    ))
 }
 
 async fn enrol_at(

@@ -55,17 +55,17 @@ async fn say_farewell(member: &Member) {
 fn warning(managers: usize) -> String {
     let effect = match managers {
         0 | 1 => "Removing the last manager erases all current state of the swarm. \
-                  Use `--force` to ignore this message. "
+                  Use `--force` to ignore this message."
             .to_owned(),
         n => format!(
             "Removing this node leaves {} managers out of {n}. Without a Raft quorum your swarm \
-             will be inaccessible. ",
+             will be inaccessible. Demote it first, or use `--force` to suppress this message.",
             n - 1
         ),
     };
     format!(
         "You are attempting to leave the swarm on a node that is participating as a manager. \
-         {effect}Demote it first, or use `--force` to suppress this message."
+         {effect}"
     )
 }
 

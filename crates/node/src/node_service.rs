@@ -41,6 +41,10 @@ impl NodeControl for NodeService {
             if !heard {
                 info.error = "no manager has answered yet".into();
             }
+            if let Some(word) = member.removed() {
+                info.set_state(LocalState::Error);
+                info.error = format!("{word}: run 'swarmctl leave', then it may join again");
+            }
             info.node_id.clone_from(&identity.node_id);
             info.cluster_id.clone_from(&identity.cluster_id);
             info.set_role(identity.role);
