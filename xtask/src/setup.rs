@@ -42,6 +42,7 @@ const NEEDS: &[Need] = &[
     need("iproute2", Sign::Program("ip"), "lab: links and namespaces"),
     need("nftables", Sign::Program("nft"), "lab: cuts and partitions; tests look at rules"),
     need("util-linux", Sign::Program("nsenter"), "lab: enters namespaces"),
+    need("procps", Sign::Program("ps"), "tests: look at processes"),
     need("busybox-static", Sign::File("/bin/busybox"), "demo and tests: the smallest image"),
     need(
         "docker-registry",
