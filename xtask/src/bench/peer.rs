@@ -16,6 +16,8 @@ const FOLDER: &str = "docker-swarm-lab";
 /// The script turns this off for the whole machine; it is put back afterwards.
 const BRIDGE_FILTER: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
 
+const CGROUPS: &str = "/sys/fs/cgroup";
+
 /// Docker daemons in namespaces, as the script makes them.
 pub struct Docker {
     script: PathBuf,
@@ -47,6 +49,23 @@ impl Docker {
     }
 }
 
+/// The daemons' cgroups, which the script leaves, in every hierarchy.
+fn remove_cgroups(node: usize) {
+    let hierarchies = std::fs::read_dir(CGROUPS).into_iter().flatten().flatten();
+    let roots = hierarchies.map(|entry| entry.path()).chain([PathBuf::from(CGROUPS)]);
+    roots.for_each(|root| remove_empty(&root.join(format!("dsl{node}"))));
+}
+
+/// Removes folders from the innermost outwards; a cgroup in use stays.
+fn remove_empty(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_empty(&entry.path());
+        }
+    }
+    let _ = std::fs::remove_dir(folder);
+}
+
 impl System for Docker {
     fn name(&self) -> &'static str {
         "docker"
@@ -68,6 +87,7 @@ impl System for Docker {
     fn down(&mut self) {
         if self.nodes > 0 {
             let _ = process::capture(&mut self.script(&["down", &self.nodes.to_string()]));
+            (1..=self.nodes).for_each(remove_cgroups);
         }
         self.nodes = 0;
     }
@@ -106,5 +126,22 @@ impl Drop for Docker {
         if let Some(value) = &self.bridge_filter {
             let _ = std::fs::write(BRIDGE_FILTER, value);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_empty_folders_are_removed() {
+        let root = std::env::temp_dir().join(format!("xtask-peer-{}", std::process::id()));
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        std::fs::create_dir_all(root.join("c")).unwrap();
+        std::fs::write(root.join("c/file"), "").unwrap();
+        remove_empty(&root);
+        let (a, c) = (root.join("a").exists(), root.join("c").exists());
+        std::fs::remove_dir_all(&root).unwrap();
+        assert!(!a && c);
     }
 }
