@@ -35,6 +35,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             ]
             .map(|m| format!(".swarm.v1.{m}")),
         )
+        // Without boxes every object would be as large as the largest kind.
+        .boxed(".swarm.v1.Object.object")
         .btree_map(".")
         .bytes(".swarm.v1.BlobChunk")
         .compile_fds(descriptors)?;

@@ -26,6 +26,8 @@ pub trait Stored: Clone + PartialEq + Send + Sync + 'static {
     fn into_object(self) -> Object;
     /// Unwrapped, if it is of this kind.
     fn from_object(object: &Object) -> Option<&Self>;
+    /// As [`Self::from_object`], to be changed in place.
+    fn from_object_mut(object: &mut Object) -> Option<&mut Self>;
 
     /// Version index; 0 before the first write.
     fn version(&self) -> u64 {
@@ -61,10 +63,16 @@ macro_rules! stored {
                 annotations(self).map(|a| &a.labels)
             }
             fn into_object(self) -> Object {
-                Object { object: Some(object::Object::$variant(self)) }
+                Object { object: Some(object::Object::$variant(Box::new(self))) }
             }
             fn from_object(object: &Object) -> Option<&Self> {
                 match &object.object {
+                    Some(object::Object::$variant(inner)) => Some(inner),
+                    _ => None,
+                }
+            }
+            fn from_object_mut(object: &mut Object) -> Option<&mut Self> {
+                match &mut object.object {
                     Some(object::Object::$variant(inner)) => Some(inner),
                     _ => None,
                 }
@@ -137,6 +145,15 @@ mod tests {
         assert_eq!(task.full_name(), "web.3.t1");
         task.slot = 0;
         assert_eq!(task.full_name(), "web.n1.t1");
+    }
+
+    #[test]
+    fn an_object_of_any_kind_costs_no_more_than_its_own_kind() {
+        assert!(size_of::<Object>() <= 16, "{} bytes", size_of::<Object>());
+        let mut object = Task { id: "t1".into(), ..Task::default() }.into_object();
+        Task::from_object_mut(&mut object).unwrap().slot = 7;
+        assert_eq!(Task::from_object(&object).unwrap().slot, 7);
+        assert!(Node::from_object_mut(&mut object).is_none());
     }
 
     #[test]

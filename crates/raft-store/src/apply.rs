@@ -4,8 +4,9 @@
 //! store.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use prost::bytes::Bytes;
 use swarm_api::store_action::Action as Act;
 use swarm_api::{Kind, Meta, Object, RaftCommand, StoreAction, Version, time};
 
@@ -15,8 +16,41 @@ use crate::{Action, Change, StoreError};
 
 /// The tables after a command, and what it changed.
 pub(crate) struct Applied {
-    pub(crate) state: State,
+    pub(crate) state: Arc<State>,
     pub(crate) changes: Vec<Change>,
+}
+
+/// A command's effect, worked out by its proposer before it is replicated.
+pub(crate) struct Foreseen {
+    /// Term and index.
+    pub(crate) at: (u64, u64),
+    pub(crate) command: Bytes,
+    /// The very tables it was worked out on.
+    pub(crate) base: Arc<State>,
+    pub(crate) applied: Applied,
+}
+
+/// Where a proposer leaves the effect of its command for the state machine of the same replica,
+/// which then need not work it out again.
+#[derive(Clone, Default)]
+pub(crate) struct Foresight(Arc<Mutex<Option<Foreseen>>>);
+
+impl Foresight {
+    pub(crate) fn put(&self, foreseen: Foreseen) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(foreseen);
+    }
+
+    /// The effect of this command at this place on exactly these tables, if it was foreseen.
+    pub(crate) fn take(
+        &self,
+        at: (u64, u64),
+        command: &Bytes,
+        base: &Arc<State>,
+    ) -> Option<Applied> {
+        let foreseen = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let fits = foreseen.at == at && Arc::ptr_eq(&foreseen.base, base);
+        (fits && foreseen.command == *command).then_some(foreseen.applied)
+    }
 }
 
 /// What one action does, checked against the tables as they were before the command.
@@ -27,8 +61,15 @@ enum Step {
 
 /// `base` after `command`, every written object at version `index`.
 pub(crate) fn apply(base: &State, command: RaftCommand, index: u64) -> Result<Applied, StoreError> {
-    if let Some(version) = base.request(&command.request_id) {
-        return Err(StoreError::Duplicate { request_id: command.request_id, version });
+    if command.index != 0 && command.index != index {
+        let decided = command.index;
+        let text = format!("a change decided for log index {decided} came to index {index}");
+        return Err(StoreError::Refused(text));
+    }
+    for request_id in &command.request_ids {
+        if let Some(version) = base.request(request_id) {
+            return Err(StoreError::Duplicate { request_id: request_id.clone(), version });
+        }
     }
     let mut seen = BTreeSet::new();
     let mut steps = Vec::with_capacity(command.actions.len());
@@ -52,10 +93,10 @@ pub(crate) fn apply(base: &State, command: RaftCommand, index: u64) -> Result<Ap
     for step in steps {
         changes.push(carry_out(&mut state, step, index, command.proposed_at_ns)?);
     }
-    if !command.request_id.is_empty() {
-        state.remember(&command.request_id, index);
+    for request_id in &command.request_ids {
+        state.remember(request_id, index);
     }
-    Ok(Applied { state, changes })
+    Ok(Applied { state: Arc::new(state), changes })
 }
 
 fn check(base: &State, action: StoreAction) -> Result<(Kind, String, Step), StoreError> {

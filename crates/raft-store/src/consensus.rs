@@ -4,7 +4,6 @@
 //! Used by the replicated [`crate::Store`] and by [`crate::Replica`].
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
@@ -14,9 +13,6 @@ use openraft::errors::{
 use openraft::impls::ProgressResponder;
 use openraft::vote::leader_id_std::CommittedLeaderId;
 use openraft::{Instant as _, RaftMetrics, ReadPolicy};
-use prost::Message;
-use swarm_api::RaftCommand;
-use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, timeout};
 
 use crate::raft::{Command, Raft, Types};
@@ -40,8 +36,8 @@ pub(crate) struct Consensus {
 
 /// Why a proposal was not applied.
 pub(crate) enum NotApplied {
-    /// Nothing was written: decide again.
-    Again,
+    /// Nothing was changed: decide again.
+    Again(StoreError),
     Failed(StoreError),
 }
 
@@ -89,32 +85,28 @@ impl Consensus {
         timeout(self.patience, elected).await.unwrap_or_else(|_| Err(self.no_quorum()))
     }
 
-    /// Proposes a command that was decided in `term`, and waits until it is applied here. `turn` is
-    /// held until it is, or can never be, even when the caller gives up.
-    pub(crate) async fn propose(
-        self: &Arc<Self>,
-        term: u64,
-        command: &RaftCommand,
-        turn: OwnedMutexGuard<()>,
-    ) -> Result<(), NotApplied> {
-        let encoded = Command(command.encode_to_vec().into());
-        let this = Arc::clone(self);
-        let proposal = tokio::spawn(async move {
-            let (responder, reply) = ProgressResponder::complete_only();
-            let leader = CommittedLeaderId::new(term);
-            let write = this.raft.write(encoded).with_leader(leader).responder(responder);
-            write.await.map_err(|fatal| failed(&fatal))?;
-            let reply = reply.await;
-            drop(turn);
-            let reply = reply.map_err(|_| died())?;
-            let reply = reply.map_err(|error| this.refused(&error))?;
-            reply.data.0.map_err(NotApplied::Failed)
-        });
-        let waited = self.patience;
-        match timeout(waited, proposal).await {
-            Ok(result) => result.map_err(|_| died())?,
-            Err(_) => Err(NotApplied::Failed(StoreError::Timeout { waited })),
-        }
+    /// Whether this replica leads this term, with all applied that was committed before it.
+    pub(crate) fn leads_in(&self, term: u64) -> bool {
+        let metrics = self.raft.metrics();
+        let now = metrics.borrow_watched();
+        leads(&now) && caught_up(&now) && now.current_term == term
+    }
+
+    /// Index of the last entry of the log, 0 for an empty one. May lag a little.
+    pub(crate) fn last_log_index(&self) -> u64 {
+        self.raft.metrics().borrow_watched().last_log_index.unwrap_or(0)
+    }
+
+    /// Proposes a command that was decided in `term`, and waits, however long, until it is applied
+    /// here or never will be.
+    pub(crate) async fn propose(&self, term: u64, command: Command) -> Result<(), NotApplied> {
+        let (responder, reply) = ProgressResponder::complete_only();
+        let leader = CommittedLeaderId::new(term);
+        let write = self.raft.write(command).with_leader(leader).responder(responder);
+        write.await.map_err(|fatal| failed(&fatal))?;
+        let reply = reply.await.map_err(|_| died())?;
+        let reply = reply.map_err(|error| self.refused(&error))?;
+        reply.data.0.map_err(NotApplied::Again)
     }
 
     fn refused(&self, error: &ClientWriteError<Types>) -> NotApplied {
@@ -123,7 +115,7 @@ impl Consensus {
             ClientWriteError::ForwardToLeader(forward)
                 if forward.leader_id == Some(self.raft_id) =>
             {
-                NotApplied::Again
+                NotApplied::Again(self.forwarded(forward))
             }
             ClientWriteError::ForwardToLeader(forward) => {
                 NotApplied::Failed(self.forwarded(forward))

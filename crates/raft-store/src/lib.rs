@@ -9,6 +9,8 @@
 
 mod apply;
 mod backend;
+mod batch;
+mod committer;
 mod consensus;
 mod error;
 mod member;

@@ -21,12 +21,6 @@ fn kind_of<T: Stored>(_: &T) -> Kind {
     T::KIND
 }
 
-fn with_meta<T: Stored>(object: &T, meta: Meta) -> Object {
-    let mut object = object.clone();
-    *object.meta_mut() = Some(meta);
-    object.into_object()
-}
-
 /// Kind of the object; unknown for an empty one or one of a later version.
 pub(crate) fn kind(object: &Object) -> Kind {
     dispatch!(object, Kind::Unknown, x => kind_of(x))
@@ -54,7 +48,15 @@ pub(crate) fn meta(object: &Object) -> Option<&Meta> {
 
 /// Writes version and times.
 pub(crate) fn set_meta(object: &mut Object, meta: Meta) {
-    *object = dispatch!(object, return, x => with_meta(x, meta));
+    macro_rules! set {
+        ($($type:ident),*) => {
+            $(if let Some(inner) = $type::from_object_mut(object) {
+                *inner.meta_mut() = Some(meta);
+                return;
+            })*
+        };
+    }
+    set!(Task, Node, Service, Network, Secret, Config, Cluster);
 }
 
 /// Kind in words.

@@ -6,9 +6,9 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 use swarm_api::object::Stored;
-use swarm_api::{Kind, Object, Task};
+use swarm_api::{Kind, Object, Service, Task, TaskSpec};
 
 use crate::record::{self, KINDS};
 
@@ -49,30 +49,94 @@ impl Table {
     }
 }
 
-/// Tasks by something that they refer to.
+/// Objects by something that they say or refer to. One map, because most groups are small.
+#[derive(Clone)]
+pub(crate) struct Index<K>(OrdMap<(K, Arc<str>), Arc<Object>>);
+
+impl<K> Default for Index<K> {
+    fn default() -> Self {
+        Self(OrdMap::new())
+    }
+}
+
+impl<K: Ord + Clone> Index<K> {
+    fn put(&mut self, key: K, id: &Arc<str>, object: &Arc<Object>) {
+        self.0.insert((key, Arc::clone(id)), Arc::clone(object));
+    }
+
+    fn remove(&mut self, key: K, id: &Arc<str>) {
+        self.0.remove(&(key, Arc::clone(id)));
+    }
+
+    /// Ordered by id.
+    pub(crate) fn get(&self, key: K) -> impl Iterator<Item = &Arc<Object>> {
+        let first = (key.clone(), Arc::from(""));
+        let group = self.0.range(first..).take_while(move |((at, _), _)| *at == key);
+        group.map(|(_, object)| object)
+    }
+}
+
+/// What is looked up otherwise than by id or name.
 #[derive(Clone, Default)]
-pub(crate) struct Index(OrdMap<Arc<str>, OrdMap<Arc<str>, Arc<Object>>>);
+pub(crate) struct Indexes {
+    pub(crate) tasks_by_service: Index<Arc<str>>,
+    pub(crate) tasks_by_node: Index<Arc<str>>,
+    /// Service and slot; tasks of global services have no slot and are not in it.
+    pub(crate) tasks_by_slot: Index<(Arc<str>, u64)>,
+    pub(crate) tasks_by_desired: Index<i32>,
+    pub(crate) services_by_network: Index<Arc<str>>,
+    pub(crate) services_by_secret: Index<Arc<str>>,
+    pub(crate) services_by_config: Index<Arc<str>>,
+}
 
-impl Index {
-    fn put(&mut self, key: &str, id: &Arc<str>, object: &Arc<Object>) {
-        if let Some(group) = self.0.get_mut(key) {
-            group.insert(Arc::clone(id), Arc::clone(object));
-        } else {
-            self.0.insert(key.into(), OrdMap::unit(Arc::clone(id), Arc::clone(object)));
+impl Indexes {
+    fn put(&mut self, id: &Arc<str>, object: &Arc<Object>) {
+        if let Some(task) = Task::from_object(object) {
+            let service: Arc<str> = task.service_id.as_str().into();
+            if task.slot != 0 {
+                self.tasks_by_slot.put((Arc::clone(&service), task.slot), id, object);
+            }
+            self.tasks_by_service.put(service, id, object);
+            self.tasks_by_node.put(task.node_id.as_str().into(), id, object);
+            self.tasks_by_desired.put(task.desired_state, id, object);
+        } else if let Some(service) = Service::from_object(object) {
+            let task = service.spec.as_ref().and_then(|s| s.task.as_ref());
+            networks(task).for_each(|key| self.services_by_network.put(key.into(), id, object));
+            secrets(task).for_each(|key| self.services_by_secret.put(key.into(), id, object));
+            configs(task).for_each(|key| self.services_by_config.put(key.into(), id, object));
         }
     }
 
-    fn remove(&mut self, key: &str, id: &str) {
-        let Some(group) = self.0.get_mut(key) else { return };
-        group.remove(id);
-        if group.is_empty() {
-            self.0.remove(key);
+    fn remove(&mut self, id: &Arc<str>, object: &Object) {
+        if let Some(task) = Task::from_object(object) {
+            let service: Arc<str> = task.service_id.as_str().into();
+            if task.slot != 0 {
+                self.tasks_by_slot.remove((Arc::clone(&service), task.slot), id);
+            }
+            self.tasks_by_service.remove(service, id);
+            self.tasks_by_node.remove(task.node_id.as_str().into(), id);
+            self.tasks_by_desired.remove(task.desired_state, id);
+        } else if let Some(service) = Service::from_object(object) {
+            let task = service.spec.as_ref().and_then(|s| s.task.as_ref());
+            networks(task).for_each(|key| self.services_by_network.remove(key.into(), id));
+            secrets(task).for_each(|key| self.services_by_secret.remove(key.into(), id));
+            configs(task).for_each(|key| self.services_by_config.remove(key.into(), id));
         }
     }
+}
 
-    pub(crate) fn get(&self, key: &str) -> impl Iterator<Item = &Arc<Object>> {
-        self.0.get(key).into_iter().flat_map(OrdMap::values)
-    }
+fn networks(task: Option<&TaskSpec>) -> impl Iterator<Item = &str> {
+    task.into_iter().flat_map(|t| t.networks.iter().map(|n| n.target.as_str()))
+}
+
+fn secrets(task: Option<&TaskSpec>) -> impl Iterator<Item = &str> {
+    let container = task.and_then(|t| t.container.as_ref());
+    container.into_iter().flat_map(|c| c.secrets.iter().map(|r| r.secret_id.as_str()))
+}
+
+fn configs(task: Option<&TaskSpec>) -> impl Iterator<Item = &str> {
+    let container = task.and_then(|t| t.container.as_ref());
+    container.into_iter().flat_map(|c| c.configs.iter().map(|r| r.config_id.as_str()))
 }
 
 /// All that is replicated.
@@ -80,11 +144,10 @@ impl Index {
 pub(crate) struct State {
     pub(crate) version: u64,
     tables: [Table; KINDS],
-    tasks_by_service: Index,
-    tasks_by_node: Index,
+    indexes: Indexes,
     // Two ways into the same set: which version a request was applied at, and which is the oldest.
     requests: OrdMap<Arc<str>, u64>,
-    requests_by_version: OrdMap<u64, Arc<str>>,
+    requests_by_version: OrdSet<(u64, Arc<str>)>,
 }
 
 impl State {
@@ -102,13 +165,11 @@ impl State {
     pub(crate) fn remember(&mut self, id: &str, version: u64) {
         let id: Arc<str> = id.into();
         self.requests.insert(Arc::clone(&id), version);
-        self.requests_by_version.insert(version, id);
+        self.requests_by_version.insert((version, id));
         while self.requests_by_version.len() > REQUESTS_KEPT {
-            let (Some((_, oldest)), rest) = self.requests_by_version.without_min_with_key() else {
-                break;
-            };
-            self.requests_by_version = rest;
-            self.requests.remove(&*oldest);
+            let Some(oldest) = self.requests_by_version.get_min().cloned() else { break };
+            self.requests_by_version.remove(&oldest);
+            self.requests.remove(&*oldest.1);
         }
     }
 
@@ -126,10 +187,7 @@ impl State {
         if !record::name(&object).is_empty() {
             table.by_name.insert(record::name(&object).into(), Arc::clone(&id));
         }
-        if let Some(task) = Task::from_object(&object) {
-            self.tasks_by_service.put(&task.service_id, &id, &object);
-            self.tasks_by_node.put(&task.node_id, &id, &object);
-        }
+        self.indexes.put(&id, &object);
         self.tables[kind as usize].by_id.insert(id, object);
         old
     }
@@ -137,24 +195,17 @@ impl State {
     /// Removes; what was there.
     pub(crate) fn take(&mut self, kind: Kind, id: &str) -> Option<Arc<Object>> {
         let table = &mut self.tables[kind as usize];
-        let old = table.by_id.remove(id)?;
+        let (id, old) = table.by_id.remove_with_key(id)?;
         let name = record::name(&old);
         // The name may have passed to another object within the same transaction.
-        if table.by_name.get(name).is_some_and(|owner| &**owner == id) {
+        if table.by_name.get(name).is_some_and(|owner| *owner == id) {
             table.by_name.remove(name);
         }
-        if let Some(task) = Task::from_object(&old) {
-            self.tasks_by_service.remove(&task.service_id, id);
-            self.tasks_by_node.remove(&task.node_id, id);
-        }
+        self.indexes.remove(&id, &old);
         Some(old)
     }
 
-    pub(crate) fn tasks_of_service(&self, id: &str) -> impl Iterator<Item = &Arc<Object>> {
-        self.tasks_by_service.get(id)
-    }
-
-    pub(crate) fn tasks_of_node(&self, id: &str) -> impl Iterator<Item = &Arc<Object>> {
-        self.tasks_by_node.get(id)
+    pub(crate) fn indexes(&self) -> &Indexes {
+        &self.indexes
     }
 }

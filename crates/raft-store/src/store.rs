@@ -2,22 +2,18 @@
 
 use std::sync::{Arc, OnceLock};
 
-use prost::Message;
-use swarm_api::RaftCommand;
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::Mutex;
 
-use crate::apply::apply;
-use crate::consensus::{Consensus, NotApplied};
+use crate::apply::{Foresight, apply};
+use crate::batch::{Batch, check_size};
+use crate::committer::Committer;
+use crate::consensus::Consensus;
 use crate::subscription::{Commit, Publisher, Subscription};
-use crate::{StoreError, Transaction, View};
+use crate::{Lagged, StoreError, Transaction, View};
 
 /// Largest command, bytes encoded: a config of 1,000 KiB fits, and a follower is never sent more at
 /// once than it can take in a heartbeat or two.
 pub const MAX_COMMAND_BYTES: usize = 4 << 20;
-
-/// How often a transaction is decided anew when another write came between. Writers take turns, so
-/// once is rare.
-const MAX_ATTEMPTS: usize = 8;
 
 /// The store. Copies share it.
 #[derive(Clone)]
@@ -26,14 +22,12 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     publisher: Arc<Publisher>,
     backend: Backend,
-    // Held from the decision until its command is applied: each decision sees all before it.
-    turn: Arc<Mutex<()>>,
 }
 
 enum Backend {
-    Standalone,
-    // Empty until the replica is in a group.
-    Replicated(Arc<OnceLock<Arc<Consensus>>>),
+    // Held from the decision until it is applied: each decision sees all before it.
+    Standalone { turn: Mutex<()> },
+    Replicated(Arc<Committer>),
 }
 
 impl std::fmt::Debug for Store {
@@ -45,19 +39,21 @@ impl std::fmt::Debug for Store {
 impl Store {
     /// A store of its own, in memory: same semantics, no Raft.
     pub fn standalone() -> Store {
-        Self::over(Publisher::new(), Backend::Standalone)
+        Self::over(Publisher::new(), Backend::Standalone { turn: Mutex::new(()) })
     }
 
     /// The store of a replica.
     pub(crate) fn replicated(
         publisher: Arc<Publisher>,
         consensus: Arc<OnceLock<Arc<Consensus>>>,
+        foresight: Foresight,
     ) -> Store {
-        Self::over(publisher, Backend::Replicated(consensus))
+        let committer = Committer::new(Arc::clone(&publisher), consensus, foresight);
+        Self::over(publisher, Backend::Replicated(committer))
     }
 
     fn over(publisher: Arc<Publisher>, backend: Backend) -> Store {
-        Store(Arc::new(Inner { publisher, backend, turn: Arc::default() }))
+        Store(Arc::new(Inner { publisher, backend }))
     }
 
     /// The newest view that is applied here. On a follower it may lag; see
@@ -71,10 +67,17 @@ impl Store {
         self.0.publisher.subscribe()
     }
 
+    /// Follows all commits after `version`, which was that of a view or a commit; [`Lagged`] if
+    /// they are no longer, or not yet, known here.
+    pub fn subscribe_after(&self, version: u64) -> Result<Subscription, Lagged> {
+        self.0.publisher.subscribe_after(version)
+    }
+
     /// Runs `decide` on the newest view, and returns once what it wrote is on disk on a majority
     /// and applied here.
     ///
-    /// `decide` may run several times. If it writes nothing, nothing is proposed. `now_ns` is the
+    /// Transactions that come while another is on its way to the disks share one command and one
+    /// sync, and yet each sees all before it. `decide` may run several times. If it writes nothing, nothing is proposed. `now_ns` is the
     /// caller's wall clock. Leader only ([`StoreError::NotLeader`]).
     pub async fn transact<R, E: From<StoreError>>(
         &self,
@@ -91,90 +94,43 @@ impl Store {
         &self,
         now_ns: i64,
         request_id: &str,
-        mut decide: impl FnMut(&mut Transaction) -> Result<R, E>,
+        decide: impl FnMut(&mut Transaction) -> Result<R, E>,
     ) -> Result<R, E> {
-        let mut attempts = MAX_ATTEMPTS;
-        loop {
-            attempts -= 1;
-            let turn = self.begin().await?;
-            if let Some(version) = self.view().request_applied(request_id) {
-                let request_id = request_id.to_owned();
-                return Err(StoreError::Duplicate { request_id, version }.into());
-            }
-            let mut transaction = Transaction::new(self.view());
-            let result = decide(&mut transaction)?;
-            let actions = transaction.into_actions();
-            if actions.is_empty() {
-                return Ok(result);
-            }
-            let request_id = request_id.to_owned();
-            let command = RaftCommand { actions, request_id, proposed_at_ns: now_ns };
-            match self.propose(turn, command).await {
-                Ok(()) => return Ok(result),
-                Err(NotApplied::Again) if attempts > 0 => {}
-                Err(NotApplied::Again) => return Err(busy().into()),
-                Err(NotApplied::Failed(error)) if is_conflict(&error) && attempts > 0 => {}
-                Err(NotApplied::Failed(error)) => return Err(error.into()),
-            }
-        }
-    }
-
-    async fn begin(&self) -> Result<Turn, StoreError> {
-        let guard = Arc::clone(&self.0.turn).lock_owned();
         match &self.0.backend {
-            Backend::Standalone => Ok(Turn { guard: guard.await, leading: None }),
-            Backend::Replicated(consensus) => {
-                let consensus = consensus.get().ok_or(StoreError::NotLeader { leader: None })?;
-                // Not a leader: say so at once, even while an earlier proposal hangs.
-                consensus.leading().await?;
-                let waited = consensus.patience;
-                let guard = tokio::time::timeout(waited, guard).await;
-                let guard = guard.map_err(|_| consensus.no_quorum())?;
-                let term = consensus.leading().await?;
-                Ok(Turn { guard, leading: Some((Arc::clone(consensus), term)) })
+            Backend::Standalone { turn } => {
+                transact_alone(&self.0.publisher, turn, now_ns, request_id, decide).await
             }
+            Backend::Replicated(committer) => committer.transact(now_ns, request_id, decide).await,
         }
-    }
-
-    async fn propose(&self, turn: Turn, command: RaftCommand) -> Result<(), NotApplied> {
-        let size = command.encoded_len();
-        if size > MAX_COMMAND_BYTES {
-            let error = StoreError::TooLarge { size, limit: MAX_COMMAND_BYTES };
-            return Err(NotApplied::Failed(error));
-        }
-        match turn.leading {
-            Some((consensus, term)) => consensus.propose(term, &command, turn.guard).await,
-            None => {
-                let _turn = turn.guard;
-                self.apply_alone(command).map_err(NotApplied::Failed)
-            }
-        }
-    }
-
-    fn apply_alone(&self, command: RaftCommand) -> Result<(), StoreError> {
-        let base = self.view();
-        let version = base.version() + 1;
-        let applied = apply(&base.0, command, version)?;
-        let commit = Commit { version, changes: applied.changes };
-        self.0.publisher.commit(Arc::new(applied.state), commit);
-        Ok(())
     }
 }
 
-/// The right to decide and propose; for a replica also the term in which it may.
-struct Turn {
-    guard: OwnedMutexGuard<()>,
-    leading: Option<(Arc<Consensus>, u64)>,
-}
-
-fn busy() -> StoreError {
-    StoreError::Refused("leadership keeps changing: try again".to_owned())
-}
-
-/// Whether the decision was based on something that has changed since.
-fn is_conflict(error: &StoreError) -> bool {
-    use StoreError::{AlreadyExists, NotFound, OutOfSequence};
-    matches!(error, AlreadyExists { .. } | NotFound { .. } | OutOfSequence { .. })
+/// Decides and applies in one go: nobody else is asked.
+async fn transact_alone<R, E: From<StoreError>>(
+    publisher: &Publisher,
+    turn: &Mutex<()>,
+    now_ns: i64,
+    request_id: &str,
+    mut decide: impl FnMut(&mut Transaction) -> Result<R, E>,
+) -> Result<R, E> {
+    let _turn = turn.lock().await;
+    let base = publisher.view();
+    if let Some(version) = base.request_applied(request_id) {
+        let request_id = request_id.to_owned();
+        return Err(StoreError::Duplicate { request_id, version }.into());
+    }
+    let index = base.version() + 1;
+    let mut batch = Batch::new(base, index);
+    let mut transaction = Transaction::new(batch.view());
+    let result = decide(&mut transaction)?;
+    let Some(written) = transaction.into_written() else { return Ok(result) };
+    check_size(written.bytes + request_id.len(), MAX_COMMAND_BYTES)?;
+    batch.add(written, request_id, now_ns);
+    if let Some(command) = batch.command() {
+        let applied = apply(batch.base(), command, index)?;
+        publisher.commit(applied.state, Commit { version: index, changes: applied.changes });
+    }
+    Ok(result)
 }
 
 #[cfg(test)]

@@ -1,20 +1,20 @@
 //! What is published when a command is applied: the newest view, and the changes to whoever follows
 //! them.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use swarm_api::Object;
 use swarm_api::object::Stored;
-use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
 
 use crate::View;
 use crate::state::State;
 
-/// Commits that a subscriber may lag behind; 4,096 is some seconds at full load, and the memory is
-/// shared by all.
-const BACKLOG: usize = 4096;
+/// Changes that a subscriber may lag behind, or resume from. Each keeps the object as it was before
+/// in memory: with large tasks these are some 10 MB.
+const KEPT_CHANGES: usize = 4096;
 
 /// What happened to an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,67 +72,115 @@ pub struct Commit {
 #[error("the subscriber fell behind and must read the whole store again")]
 pub struct Lagged;
 
-#[derive(Clone)]
-enum Event {
-    Commit(Arc<Commit>),
-    // The tables were replaced as a whole: by a snapshot from the leader.
-    Replaced,
+/// The newest commits.
+#[derive(Default)]
+struct Recent {
+    commits: VecDeque<Arc<Commit>>,
+    changes: usize,
+    /// Commits up to this version may be missing.
+    floor: u64,
 }
 
-/// Holds the newest view and tells subscribers. One per store.
+impl Recent {
+    fn push(&mut self, commit: Arc<Commit>) {
+        self.changes += commit.changes.len();
+        self.commits.push_back(commit);
+        while self.changes > KEPT_CHANGES && self.commits.len() > 1 {
+            let Some(oldest) = self.commits.pop_front() else { break };
+            self.changes -= oldest.changes.len();
+            self.floor = oldest.version;
+        }
+    }
+
+    /// The first commit after `version`, if it has come.
+    fn after(&self, version: u64) -> Result<Option<&Arc<Commit>>, Lagged> {
+        if version < self.floor {
+            return Err(Lagged);
+        }
+        let next = self.commits.partition_point(|commit| commit.version <= version);
+        Ok(self.commits.get(next))
+    }
+}
+
+/// Holds the newest view and the newest commits, and tells subscribers. One per store.
 pub(crate) struct Publisher {
     current: ArcSwap<State>,
-    events: broadcast::Sender<Event>,
-    // Makes "set the view and tell" one step, so that a subscription starts at an exact version.
-    gate: Mutex<()>,
+    // Held while the view is set, so that a subscription starts at an exact version.
+    recent: Mutex<Recent>,
+    // Counts what there was to tell; what that is, is looked up.
+    news: watch::Sender<u64>,
 }
 
 impl Publisher {
     pub(crate) fn new() -> Arc<Self> {
         let current = ArcSwap::from_pointee(State::default());
-        Arc::new(Self { current, events: broadcast::channel(BACKLOG).0, gate: Mutex::new(()) })
+        Arc::new(Self { current, recent: Mutex::default(), news: watch::Sender::new(0) })
     }
 
     pub(crate) fn view(&self) -> View {
         View(self.current.load_full())
     }
 
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn commit(&self, state: Arc<State>, commit: Commit) {
-        let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        self.current.store(state);
-        // No subscriber is fine.
-        let _ = self.events.send(Event::Commit(Arc::new(commit)));
+        {
+            let mut recent = self.recent();
+            self.current.store(state);
+            recent.push(Arc::new(commit));
+        }
+        self.news.send_modify(|count| *count += 1);
     }
 
     /// A new version without a change: an entry of Raft's own.
     pub(crate) fn advance(&self, state: Arc<State>) {
-        let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let _gate = self.recent();
         self.current.store(state);
     }
 
+    /// The tables were replaced as a whole: by a snapshot.
     pub(crate) fn replace(&self, state: Arc<State>) {
-        let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        self.current.store(state);
-        let _ = self.events.send(Event::Replaced);
+        {
+            let mut recent = self.recent();
+            *recent = Recent { floor: state.version, ..Recent::default() };
+            self.current.store(state);
+        }
+        self.news.send_modify(|count| *count += 1);
     }
 
     pub(crate) fn subscribe(self: &Arc<Self>) -> Subscription {
-        let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        let (view, events) = (self.view(), self.events.subscribe());
-        Subscription { publisher: Arc::clone(self), events, view, lagged: false }
+        let _gate = self.recent();
+        let view = self.view();
+        let seen = view.version();
+        Subscription { publisher: Arc::clone(self), news: self.news.subscribe(), view, seen }
+    }
+
+    pub(crate) fn subscribe_after(self: &Arc<Self>, seen: u64) -> Result<Subscription, Lagged> {
+        let recent = self.recent();
+        let view = self.view();
+        // A version that is not here yet was read from another replica.
+        if seen > view.version() {
+            return Err(Lagged);
+        }
+        recent.after(seen)?;
+        Ok(Subscription { publisher: Arc::clone(self), news: self.news.subscribe(), view, seen })
     }
 }
 
 /// Follows the store from an exact version on: all commits in order, or [`Lagged`].
 pub struct Subscription {
     publisher: Arc<Publisher>,
-    events: broadcast::Receiver<Event>,
+    news: watch::Receiver<u64>,
     view: View,
-    lagged: bool,
+    /// Version of the last commit it yielded.
+    seen: u64,
 }
 
 impl Subscription {
-    /// The view it started from: the first commit it yields is the next one.
+    /// The newest view when it started. Unless it was resumed from a version, the first commit it
+    /// yields is the one after this view.
     pub fn view(&self) -> &View {
         &self.view
     }
@@ -140,17 +188,16 @@ impl Subscription {
     /// The next commit. After [`Lagged`] it yields nothing else until [`Self::resync`]. Safe to
     /// cancel.
     pub async fn next(&mut self) -> Result<Arc<Commit>, Lagged> {
-        if self.lagged {
-            return Err(Lagged);
-        }
-        match self.events.recv().await {
-            Ok(Event::Commit(commit)) => Ok(commit),
-            // Closed cannot happen while the publisher is held; resynchronising is right in any
-            // case.
-            Ok(Event::Replaced) | Err(RecvError::Lagged(_) | RecvError::Closed) => {
-                self.lagged = true;
-                Err(Lagged)
+        loop {
+            // Before the look: what comes after it is then news again.
+            self.news.mark_unchanged();
+            if let Some(commit) = self.publisher.recent().after(self.seen)? {
+                self.seen = commit.version;
+                return Ok(Arc::clone(commit));
             }
+            // It cannot be closed while the publisher is held; resynchronising is right in any
+            // case.
+            self.news.changed().await.map_err(|_| Lagged)?;
         }
     }
 

@@ -5,13 +5,25 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use prost::Message;
+use swarm_api::Kind;
 use swarm_api::object::Stored;
-use swarm_api::store_action::{Action as Act, Remove};
-use swarm_api::{Kind, Meta, Object, StoreAction, Version};
 
-use crate::record;
 use crate::state::State;
 use crate::{StoreError, View};
+
+/// What an action costs besides its object: its own frame, and the version and times that the
+/// object is given.
+const ACTION_OVERHEAD: usize = 64;
+
+/// What a transaction wrote.
+pub(crate) struct Written {
+    pub(crate) working: View,
+    /// Kind and id of all that was written, in order of the first write.
+    pub(crate) touched: Vec<(Kind, String)>,
+    /// At most this large when encoded.
+    pub(crate) bytes: usize,
+}
 
 /// Writes on top of a view.
 pub struct Transaction {
@@ -98,31 +110,16 @@ impl Transaction {
         Arc::make_mut(&mut self.working.0)
     }
 
-    /// What turns the base into the working view: one action per object touched.
-    pub(crate) fn into_actions(self) -> Vec<StoreAction> {
-        let change = |(kind, id): &(Kind, String)| {
+    /// What it wrote; `None` if that comes to nothing.
+    pub(crate) fn into_written(self) -> Option<Written> {
+        let mut bytes = 0;
+        let mut changed = false;
+        for (kind, id) in &self.touched {
             let before = self.base.0.table(*kind).get(id);
             let after = self.working.0.table(*kind).get(id);
-            let action = match (before, after) {
-                (None, None) => return None,
-                (None, Some(object)) => Act::Create(Object::clone(object)),
-                (Some(old), Some(object)) => Act::Update(based_on(old, object)),
-                (Some(_), None) => Act::Remove(Remove { kind: *kind as i32, id: id.clone() }),
-            };
-            Some(StoreAction { action: Some(action) })
-        };
-        self.touched.iter().filter_map(change).collect()
+            changed |= before.is_some() || after.is_some();
+            bytes += ACTION_OVERHEAD + after.map_or(id.len(), |object| object.encoded_len());
+        }
+        changed.then_some(Written { working: self.working, touched: self.touched, bytes })
     }
-}
-
-/// `object` at the version of `old`: differs only when it was removed and created again within the
-/// transaction.
-fn based_on(old: &Object, object: &Object) -> Object {
-    let mut object = object.clone();
-    if record::version(&object) != record::version(old) {
-        let version = Some(Version { index: record::version(old) });
-        let meta = record::meta(&object).copied().unwrap_or_default();
-        record::set_meta(&mut object, Meta { version, ..meta });
-    }
-    object
 }

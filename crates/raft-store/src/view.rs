@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use swarm_api::object::Stored;
-use swarm_api::{Cluster, Node, Object, Service, Task};
+use swarm_api::{Cluster, Node, Object, Service, Task, TaskState};
 
 use crate::ResolveError;
 use crate::state::State;
@@ -91,27 +91,37 @@ impl View {
 
     /// Tasks of the service, ordered by id.
     pub fn tasks_of_service(&self, service_id: &str) -> impl Iterator<Item = &Task> {
-        self.0.tasks_of_service(service_id).filter_map(typed)
+        self.0.indexes().tasks_by_service.get(service_id.into()).filter_map(typed)
     }
 
     /// Tasks assigned to the node, ordered by id; `""` for those not assigned yet.
     pub fn tasks_of_node(&self, node_id: &str) -> impl Iterator<Item = &Task> {
-        self.0.tasks_of_node(node_id).filter_map(typed)
+        self.0.indexes().tasks_by_node.get(node_id.into()).filter_map(typed)
+    }
+
+    /// Tasks of one slot (1…N) of a replicated service, old ones included, ordered by id.
+    pub fn tasks_of_slot(&self, service_id: &str, slot: u64) -> impl Iterator<Item = &Task> {
+        self.0.indexes().tasks_by_slot.get((service_id.into(), slot)).filter_map(typed)
+    }
+
+    /// Tasks that are to be in this state, ordered by id.
+    pub fn tasks_desired(&self, state: TaskState) -> impl Iterator<Item = &Task> {
+        self.0.indexes().tasks_by_desired.get(state as i32).filter_map(typed)
     }
 
     /// Services whose spec mounts the secret of this id.
     pub fn services_using_secret(&self, id: &str) -> impl Iterator<Item = &Service> {
-        self.all::<Service>().filter(move |s| secrets(s).any(|secret| secret == id))
+        self.0.indexes().services_by_secret.get(id.into()).filter_map(typed)
     }
 
     /// Services whose spec mounts the config of this id.
     pub fn services_using_config(&self, id: &str) -> impl Iterator<Item = &Service> {
-        self.all::<Service>().filter(move |s| configs(s).any(|config| config == id))
+        self.0.indexes().services_by_config.get(id.into()).filter_map(typed)
     }
 
     /// Services whose spec attaches to the network of this id.
     pub fn services_using_network(&self, id: &str) -> impl Iterator<Item = &Service> {
-        self.all::<Service>().filter(move |s| networks(s).any(|network| network == id))
+        self.0.indexes().services_by_network.get(id.into()).filter_map(typed)
     }
 
     /// The cluster object; none before the cluster is initialised.
@@ -123,19 +133,4 @@ impl View {
     pub fn request_applied(&self, request_id: &str) -> Option<u64> {
         self.0.request(request_id)
     }
-}
-
-fn secrets(service: &Service) -> impl Iterator<Item = &str> {
-    let container = service.spec.as_ref().and_then(|s| s.task.as_ref()?.container.as_ref());
-    container.into_iter().flat_map(|c| c.secrets.iter().map(|r| r.secret_id.as_str()))
-}
-
-fn configs(service: &Service) -> impl Iterator<Item = &str> {
-    let container = service.spec.as_ref().and_then(|s| s.task.as_ref()?.container.as_ref());
-    container.into_iter().flat_map(|c| c.configs.iter().map(|r| r.config_id.as_str()))
-}
-
-fn networks(service: &Service) -> impl Iterator<Item = &str> {
-    let task = service.spec.as_ref().and_then(|s| s.task.as_ref());
-    task.into_iter().flat_map(|t| t.networks.iter().map(|n| n.target.as_str()))
 }

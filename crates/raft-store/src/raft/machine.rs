@@ -13,7 +13,7 @@ use tokio_stream::{Stream, StreamExt};
 
 use super::snapshot::SnapshotFile;
 use super::{Command, LogId, Reply, Snapshot, SnapshotMeta, StoredMembership, Types};
-use crate::apply::apply;
+use crate::apply::{Foresight, apply};
 use crate::state::State;
 use crate::subscription::{Commit, Publisher};
 
@@ -37,11 +37,16 @@ pub(crate) struct Machine {
     newest: Newest,
     file: SnapshotFile,
     publisher: Arc<Publisher>,
+    foresight: Foresight,
 }
 
 impl Machine {
     /// Restores what the newest snapshot holds. Blocking.
-    pub(crate) fn open(file: SnapshotFile, publisher: Arc<Publisher>) -> io::Result<Self> {
+    pub(crate) fn open(
+        file: SnapshotFile,
+        publisher: Arc<Publisher>,
+        foresight: Foresight,
+    ) -> io::Result<Self> {
         let mut machine = Self {
             state: Arc::default(),
             applied: None,
@@ -49,6 +54,7 @@ impl Machine {
             newest: Newest::default(),
             file,
             publisher,
+            foresight,
         };
         if let Some((meta, state)) = machine.file.read()? {
             machine.adopt(meta, Frozen(Arc::new(state)));
@@ -64,15 +70,23 @@ impl Machine {
         self.publisher.replace(Arc::clone(&self.state));
     }
 
-    fn apply_command(&mut self, index: u64, command: &Command) -> io::Result<Reply> {
-        // It decoded when it was proposed: if not here, this replica is older than the leader, and
-        // must not guess.
-        let command = RaftCommand::decode(command.0.clone()).map_err(|error| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("log entry {index}: {error}"))
-        })?;
-        match apply(&self.state, command, index) {
+    fn apply_command(&mut self, at: LogId, command: &Command) -> io::Result<Reply> {
+        let (index, place) = (at.index, (at.leader_id.term, at.index));
+        let applied = match self.foresight.take(place, &command.0, &self.state) {
+            Some(applied) => Ok(applied),
+            None => {
+                // It decoded when it was proposed: if not here, this replica is older than the
+                // leader, and must not guess.
+                let command = RaftCommand::decode(command.0.clone()).map_err(|error| {
+                    let text = format!("log entry {index}: {error}");
+                    io::Error::new(io::ErrorKind::InvalidData, text)
+                })?;
+                apply(&self.state, command, index)
+            }
+        };
+        match applied {
             Ok(applied) => {
-                self.state = Arc::new(applied.state);
+                self.state = applied.state;
                 let commit = Commit { version: index, changes: applied.changes };
                 self.publisher.commit(Arc::clone(&self.state), commit);
                 Ok(Reply(Ok(())))
@@ -107,7 +121,7 @@ impl RaftStateMachine<Types> for Machine {
             let (entry, responder) = next?;
             let index = entry.log_id.index;
             let reply = match &entry.payload {
-                EntryPayload::Normal(command) => self.apply_command(index, command)?,
+                EntryPayload::Normal(command) => self.apply_command(entry.log_id, command)?,
                 EntryPayload::Blank => {
                     self.pass(index);
                     Reply(Ok(()))

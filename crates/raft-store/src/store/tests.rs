@@ -2,7 +2,9 @@ use std::collections::BTreeMap;
 
 use swarm_api::object::Stored;
 use swarm_api::{
-    Annotations, Network, NetworkSpec, Node, NodeDescription, Secret, SecretSpec, Task,
+    Annotations, ContainerSpec, Network, NetworkAttachmentConfig, NetworkSpec, Node,
+    NodeDescription, Secret, SecretReference, SecretSpec, Service, ServiceSpec, Task, TaskSpec,
+    TaskState,
 };
 
 use super::*;
@@ -173,4 +175,83 @@ async fn a_transaction_beyond_the_size_limit_is_refused() {
     large.spec.as_mut().unwrap().data = vec![0; MAX_COMMAND_BYTES];
     let error = create(&store, large).await.unwrap_err();
     assert!(matches!(error, StoreError::TooLarge { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_subscription_resumes_from_a_version_or_says_that_it_cannot() {
+    let store = Store::standalone();
+    for n in 1..=3 {
+        create(&store, Task { id: format!("t{n}"), ..Task::default() }).await.unwrap();
+    }
+    let mut feed = store.subscribe_after(1).unwrap();
+    assert_eq!(feed.view().version(), 3);
+    assert_eq!(feed.next().await.unwrap().version, 2);
+    assert_eq!(feed.next().await.unwrap().version, 3);
+    create(&store, secret("s1", "a")).await.unwrap();
+    assert_eq!(feed.next().await.unwrap().version, 4);
+    assert!(store.subscribe_after(9).is_err(), "a version of another replica");
+    for n in 0..5000 {
+        create(&store, Task { id: format!("u{n}"), ..Task::default() }).await.unwrap();
+    }
+    assert!(store.subscribe_after(1).is_err(), "those commits are gone");
+    assert!(store.subscribe_after(5000).is_ok());
+}
+
+#[tokio::test]
+async fn tasks_are_found_by_slot_and_by_the_state_they_are_to_be_in() {
+    let store = Store::standalone();
+    let task = |id: &str, slot, desired: TaskState| Task {
+        id: id.into(),
+        service_id: "svc".into(),
+        slot,
+        desired_state: desired as i32,
+        ..Task::default()
+    };
+    for task in [
+        task("old", 1, TaskState::Shutdown),
+        task("new", 1, TaskState::Running),
+        task("two", 2, TaskState::Running),
+        task("global", 0, TaskState::Running),
+    ] {
+        create(&store, task).await.unwrap();
+    }
+    let view = store.view();
+    let ids = |tasks: Vec<&Task>| tasks.iter().map(|t| t.id.clone()).collect::<Vec<_>>();
+    assert_eq!(ids(view.tasks_of_slot("svc", 1).collect()), ["new", "old"]);
+    assert_eq!(ids(view.tasks_of_slot("svc", 2).collect()), ["two"]);
+    assert_eq!(view.tasks_of_slot("svc", 3).count(), 0);
+    let running = ids(view.tasks_desired(TaskState::Running).collect());
+    assert_eq!(running, ["global", "new", "two"]);
+    store.transact(1, |tx| tx.remove::<Task>("new")).await.unwrap();
+    assert_eq!(ids(store.view().tasks_of_slot("svc", 1).collect()), ["old"]);
+}
+
+#[tokio::test]
+async fn services_are_found_by_what_they_refer_to() {
+    let store = Store::standalone();
+    let with = |secrets: &[&str]| {
+        let secrets = secrets
+            .iter()
+            .map(|s| SecretReference { secret_id: (*s).into(), ..SecretReference::default() });
+        let container = ContainerSpec { secrets: secrets.collect(), ..ContainerSpec::default() };
+        let networks = vec![NetworkAttachmentConfig {
+            target: "net".into(),
+            ..NetworkAttachmentConfig::default()
+        }];
+        let task = TaskSpec { container: Some(container), networks, ..TaskSpec::default() };
+        Some(ServiceSpec { task: Some(task), ..ServiceSpec::default() })
+    };
+    let service = Service { id: "svc".into(), spec: with(&["a", "b"]), ..Service::default() };
+    create(&store, service).await.unwrap();
+    assert_eq!(store.view().services_using_secret("a").count(), 1);
+    assert_eq!(store.view().services_using_network("net").count(), 1);
+    let change = store.transact(2, |tx| {
+        let mut service = tx.view().get::<Service>("svc").unwrap().clone();
+        service.spec = with(&["b", "c"]);
+        tx.update(service)
+    });
+    change.await.unwrap();
+    let users = |id: &str| store.view().services_using_secret(id).count();
+    assert_eq!((users("a"), users("b"), users("c")), (0, 1, 1));
+    assert_eq!(store.view().services_using_config("a").count(), 0);
 }

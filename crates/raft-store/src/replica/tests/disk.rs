@@ -12,7 +12,8 @@ impl StoreBuilder<Types, Log, Machine, TempDir> for Stores {
         let dir = tempfile::tempdir().unwrap();
         let mut config = config(dir.path(), 1);
         config.backend = self.0;
-        let opened = open_files(config, watch::Sender::new(None), Publisher::new()).await.unwrap();
+        let outlets = (Publisher::new(), Foresight::default());
+        let opened = open_files(config, watch::Sender::new(None), outlets).await.unwrap();
         Ok((dir, opened.log, opened.machine))
     }
 }

@@ -229,3 +229,95 @@ async fn an_idle_leader_stays_leader() {
         bench.stop(replica).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_writers_that_read_the_same_version_one_wins_and_the_others_are_told_both_versions() {
+    let bench = Bench::new();
+    let group = bench.group(3).await;
+    write(&group[0], "shared").await.unwrap();
+    let read = group[0].store().view().by_name::<Secret>("shared").unwrap().clone();
+    let mut writers = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (store, read) = (group[0].store(), read.clone());
+        writers.spawn(async move { store.transact(1, |tx| tx.update(read.clone())).await });
+    }
+    let mut won = 0;
+    while let Some(done) = writers.join_next().await {
+        match done.unwrap() {
+            Ok(()) => won += 1,
+            Err(StoreError::OutOfSequence { have, want, .. }) => assert!(have < want),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(won, 1);
+    for replica in &group {
+        bench.stop(replica).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_request_and_the_same_name_twice_at_once_are_carried_out_once() {
+    let bench = Bench::new();
+    let group = bench.group(1).await;
+    for round in 0..20 {
+        let (name, request) = (format!("n{round}"), format!("r{round}"));
+        let mut calls = tokio::task::JoinSet::new();
+        for n in 0..6 {
+            let (store, name, request) = (group[0].store(), name.clone(), request.clone());
+            calls.spawn(async move {
+                let request = if n < 3 { request } else { format!("{request}-{n}") };
+                let create = |tx: &mut crate::Transaction| tx.create(secret(&name));
+                store.transact_once(1, &request, create).await
+            });
+        }
+        let results = calls.join_all().await;
+        assert_eq!(results.iter().filter(|r| r.is_ok()).count(), 1, "{results:?}");
+        let told = |r: &Result<(), StoreError>| {
+            use StoreError::{AlreadyExists, Duplicate};
+            matches!(r, Ok(()) | Err(AlreadyExists { .. } | Duplicate { .. }))
+        };
+        assert!(results.iter().all(told), "{results:?}");
+    }
+    bench.stop(&group[0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_that_shared_a_command_are_the_same_on_every_replica_and_in_order_for_watchers() {
+    let bench = Bench::new();
+    let group = bench.group(3).await;
+    let mut feed = group[1].store().subscribe();
+    let mut writers = tokio::task::JoinSet::new();
+    for w in 0..32 {
+        let store = group[0].store();
+        writers.spawn(async move {
+            for n in 0..10 {
+                let name = format!("{w}-{n}");
+                store.transact(n, |tx| tx.create(secret(&name))).await.unwrap();
+                let change = |tx: &mut crate::Transaction| {
+                    let mut own = tx.view().by_name::<Secret>(&name).unwrap().clone();
+                    own.spec.as_mut().unwrap().data = name.clone().into_bytes();
+                    tx.update(own)
+                };
+                store.transact(n, change).await.unwrap();
+            }
+        });
+    }
+    while let Some(done) = writers.join_next().await {
+        done.unwrap();
+    }
+    let (first, seen) = (group[0].store().view(), Instant::now());
+    assert!(first.version() < 500, "640 writes in {} commands", first.version());
+    let all = |r: &Replica| r.store().view().all::<Secret>().cloned().collect::<Vec<_>>();
+    for replica in &group[1..] {
+        until("the follower has all", async || all(replica) == all(&group[0])).await;
+    }
+    let mut version = 0;
+    while version < first.all::<Secret>().map(swarm_api::object::Stored::version).max().unwrap() {
+        let commit = feed.next().await.unwrap();
+        assert!(commit.version > version && seen.elapsed() < Duration::from_secs(10));
+        version = commit.version;
+    }
+    for replica in &group {
+        bench.stop(replica).await;
+    }
+}
