@@ -9,7 +9,7 @@ use std::time::Duration;
 use swarm_api::SessionMessage;
 use swarm_ca::Credentials;
 use swarm_engine::spec::RemoveVolumes;
-use swarm_engine::{Engine, EngineError};
+use swarm_engine::{ContainerState, Engine, EngineError};
 use swarm_overlay_net::NodeNet;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -69,12 +69,13 @@ pub struct Agent {
     removed: watch::Receiver<Option<String>>,
     fetcher: Fetcher,
     engine: Engine,
+    assignments: watch::Receiver<Option<Arc<Assignments>>>,
     fatal: watch::Sender<Option<String>>,
 }
 
 impl Agent {
     /// Starts from what the node's disk and kernel hold; the session follows when a manager answers.
-    pub fn start(config: AgentConfig) -> Result<Self, AgentError> {
+    pub async fn start(config: AgentConfig) -> Result<Self, AgentError> {
         let cancel = CancellationToken::new();
         let tracker = TaskTracker::new();
         let node_id = config.credentials.identity().node_id.clone();
@@ -95,6 +96,7 @@ impl Agent {
             config.engine.images().clone(),
             config.credentials.clone(),
             assignments.clone(),
+            config.managers.clone(),
         );
         let networks = Networks::new(
             config.net,
@@ -119,9 +121,11 @@ impl Agent {
                 .map_err(failed(&ledger_dir))?;
         let fatal = watch::Sender::new(None);
         let actors = Actors { tracker: &tracker, fatal: &fatal };
-        actors.spawn("sweeper", sweep(config.engine.clone(), networks.clone(), known));
+        // Listed before anything new can begin.
+        let left = LeftOvers::find(&config.engine, &networks, &known).await;
+        actors.spawn("sweeper", left.remove(config.engine.clone(), networks.clone()));
         actors.spawn("networks", networks.run(assignments.clone()));
-        actors.spawn("worker", worker.run(assignments));
+        actors.spawn("worker", worker.run(assignments.clone()));
         let engine = config.engine.clone();
         let publishing = logs::run(config.engine, node_id, channel, cancel.child_token());
         actors.spawn("log publisher", publishing);
@@ -137,7 +141,7 @@ impl Agent {
         };
         actors.spawn("session", session::run(link, cancel.child_token()));
         tracker.close();
-        Ok(Self { cancel, tracker, news, removed, fetcher, engine, fatal })
+        Ok(Self { cancel, tracker, news, removed, fetcher, engine, assignments, fatal })
     }
 
     /// News of the cluster: this node's object, the managers, the trusted root.
@@ -166,14 +170,23 @@ impl Agent {
         self.tracker.wait().await;
     }
 
-    /// Removes every container of a task from this node. For a node that leaves; the agent must have been stopped.
-    pub async fn remove_containers(&self) -> Result<(), EngineError> {
+    /// What the managers assigned last.
+    pub fn assignments(&self) -> watch::Receiver<Option<Arc<Assignments>>> {
+        self.assignments.clone()
+    }
+
+    /// Removes every container of a task from this node, as far as that goes. For a node that leaves; the agent must have been
+    /// stopped.
+    pub async fn remove_containers(&self) -> Vec<EngineError> {
+        let mut failures = Vec::new();
         for container in self.engine.list() {
-            if container.labels.contains_key(TASK_LABEL) {
-                discard(&self.engine, &container.id).await?;
+            if container.labels.contains_key(TASK_LABEL)
+                && let Err(error) = discard(&self.engine, &container.id).await
+            {
+                failures.push(error);
             }
         }
-        Ok(())
+        failures
     }
 }
 
@@ -194,17 +207,34 @@ impl Actors<'_> {
     }
 }
 
-/// Removes containers and sandboxes whose tasks the ledger does not know: a crash came between.
-async fn sweep(engine: Engine, networks: Networks, known: BTreeSet<String>) {
-    for container in engine.list() {
-        let Some(task) = container.labels.get(TASK_LABEL) else { continue };
-        if !known.contains(task)
-            && let Err(error) = discard(&engine, &container.id).await
-        {
-            tracing::warn!(container = %container.name, %error, "remove left-over container");
+/// Containers and sandboxes whose tasks the ledger does not know: a crash came between.
+struct LeftOvers {
+    containers: Vec<String>,
+    sandboxes: Vec<String>,
+}
+
+impl LeftOvers {
+    async fn find(engine: &Engine, networks: &Networks, known: &BTreeSet<String>) -> Self {
+        let is_left =
+            |c: &ContainerState| c.labels.get(TASK_LABEL).is_some_and(|task| !known.contains(task));
+        let containers = engine.list().into_iter().filter(is_left).map(|c| c.id).collect();
+        let mut sandboxes = networks.sandboxes().await;
+        sandboxes.retain(|id| !known.contains(id));
+        Self { containers, sandboxes }
+    }
+
+    async fn remove(self, engine: Engine, networks: Networks) {
+        for id in &self.containers {
+            if let Err(error) = discard(&engine, id).await {
+                tracing::warn!(container = %id, %error, "remove left-over container");
+            }
+        }
+        for id in &self.sandboxes {
+            if let Err(error) = networks.release(id).await {
+                tracing::warn!(sandbox = %id, %error, "remove left-over sandbox");
+            }
         }
     }
-    networks.sweep(&known).await;
 }
 
 /// Ends and removes a container that nobody waits for.

@@ -19,7 +19,7 @@ use crate::assignment::Assignments;
 use crate::controller::{Controller, Executor, Exit, StepError};
 use crate::describe::NodeFacts;
 use crate::fetch::Fetcher;
-use crate::networks::Networks;
+use crate::networks::{Networks, SandboxWish};
 use crate::plan;
 
 pub use spec::SpecError;
@@ -67,6 +67,7 @@ impl Executor for NodeExecutor {
         Arc::new(ContainerController {
             node: self.shared.clone(),
             task: task.clone(),
+            making: Arc::default(),
             host_ports: Mutex::new(
                 task.status.as_ref().map(|s| s.host_ports.clone()).unwrap_or_default(),
             ),
@@ -77,6 +78,8 @@ impl Executor for NodeExecutor {
 struct ContainerController {
     node: Arc<Shared>,
     task: Task,
+    // Held while a container is being made: that is not given up half-way.
+    making: Arc<tokio::sync::Mutex<()>>,
     // As bound; a std mutex, as nothing awaits while it is held.
     host_ports: Mutex<Vec<PortConfig>>,
 }
@@ -91,10 +94,28 @@ impl Controller for ContainerController {
         let context = self.node.facts.context(&self.task, &self.node.node_id);
         let mut spec = spec::container(&self.task, &set, &context).map_err(fatal)?;
         spec.network = network;
-        match self.node.engine.create(spec).await {
+        spec.address = self.task.networks.first().and_then(|n| n.address.parse().ok());
+        let (engine, making) = (self.node.engine.clone(), self.making.clone().lock_owned().await);
+        let made = tokio::spawn(async move {
+            let made = engine.create(spec).await;
+            drop(making);
+            made
+        });
+        match made.await.map_err(fatal)? {
             Ok(_) | Err(EngineError::AlreadyExists { .. }) => Ok(()),
             Err(error) => Err(fatal(error)),
         }
+    }
+
+    async fn resume(&self) -> Result<(), StepError> {
+        if self.own_namespace() {
+            self.sandbox(true).await?;
+        }
+        Ok(())
+    }
+
+    async fn release(&self) -> Result<(), StepError> {
+        self.node.networks.release(&self.task.id).await.map_err(fatal)
     }
 
     async fn start(&self) -> Result<(), StepError> {
@@ -108,14 +129,16 @@ impl Controller for ContainerController {
             health.wait_for(|h| *h != HealthState::Starting).await.map(|state| *state).ok()
         };
         tokio::select! {
-            state = settled => match state {
-                Some(HealthState::Unhealthy) => Err(fatal("unhealthy container")),
-                _ => Ok(()),
-            },
+            // Its end first: with it the health is gone too.
+            biased;
             // A task that ends at once has run all the same; one that fails has not.
             exit = engine.wait(&found.id) => match exit.map_err(fatal)? {
                 exit if exit.code == 0 => Ok(()),
                 exit => Err(fatal(exit_text(&exit))),
+            },
+            state = settled => match state {
+                Some(HealthState::Unhealthy) => Err(fatal("unhealthy container")),
+                _ => Ok(()),
             },
         }
     }
@@ -152,6 +175,7 @@ impl Controller for ContainerController {
     }
 
     async fn shutdown(&self) -> Result<(), StepError> {
+        drop(self.making.lock().await);
         let Some(found) = self.find() else { return Ok(()) };
         if found.phase != Phase::Running {
             return Ok(());
@@ -163,6 +187,7 @@ impl Controller for ContainerController {
     }
 
     async fn remove(&self) -> Result<(), StepError> {
+        drop(self.making.lock().await);
         if let Some(found) = self.find() {
             let removed = self.node.engine.remove(&found.id, RemoveVolumes::Anonymous).await;
             match removed {
@@ -207,23 +232,34 @@ impl ContainerController {
 
     /// The namespace of the task's attachments, or the host's own where it asks for that.
     async fn network(&self) -> Result<NetworkMode, StepError> {
-        let targets = self.task.spec.as_ref().map(|s| s.networks.as_slice()).unwrap_or_default();
-        match targets.first().map(|t| t.target.as_str()) {
-            Some("host") => return Ok(NetworkMode::Host),
-            Some("none") => return Ok(NetworkMode::None),
-            _ => {}
+        match self.first_target() {
+            "host" => Ok(NetworkMode::Host),
+            "none" => Ok(NetworkMode::None),
+            _ => Ok(NetworkMode::Namespace(self.sandbox(false).await?)),
         }
-        let attachments = self.attachments()?;
-        let naming = spec::naming(self.container_spec()?).map_err(fatal)?;
-        let sandbox = self
-            .node
-            .networks
-            .sandbox(&self.task.id, &attachments, self.needs_local(), self.wanted_ports(), &naming)
-            .await
-            .map_err(fatal)?;
+    }
+
+    fn own_namespace(&self) -> bool {
+        !matches!(self.first_target(), "host" | "none")
+    }
+
+    fn first_target(&self) -> &str {
+        let targets = self.task.spec.as_ref().map(|s| s.networks.as_slice()).unwrap_or_default();
+        targets.first().map_or("", |t| t.target.as_str())
+    }
+
+    async fn sandbox(&self, resumed: bool) -> Result<PathBuf, StepError> {
+        let wish = SandboxWish {
+            attachments: self.attachments()?,
+            needs_local: self.needs_local(),
+            ports: self.wanted_ports(),
+            naming: spec::naming(self.container_spec()?).map_err(fatal)?,
+            resumed,
+        };
+        let sandbox = self.node.networks.sandbox(&self.task.id, wish).await.map_err(fatal)?;
         let bound = sandbox.host_ports.iter().map(bound_port).collect();
         *self.host_ports.lock().unwrap_or_else(PoisonError::into_inner) = bound;
-        Ok(NetworkMode::Namespace(PathBuf::from(&sandbox.netns)))
+        Ok(sandbox.netns)
     }
 
     fn attachments(&self) -> Result<Vec<(String, Ipv4Addr)>, StepError> {

@@ -36,6 +36,10 @@ pub trait Controller: Send + Sync + 'static {
     async fn start(&self) -> Result<(), StepError>;
     /// Waits for its end.
     async fn wait(&self) -> Result<Exit, StepError>;
+    /// Goes on with a container that an earlier daemon has made: what died with that daemon is made again.
+    async fn resume(&self) -> Result<(), StepError>;
+    /// Gives back what an ended task needs no more: addresses, host ports, names. Its container stays, for its log.
+    async fn release(&self) -> Result<(), StepError>;
     /// Ends it: stop signal, grace period, kill. No error if it never ran.
     async fn shutdown(&self) -> Result<(), StepError>;
     /// Removes all traces of it.

@@ -44,6 +44,7 @@ pub struct Fetcher {
     images: ImageStore,
     credentials: Credentials,
     assignments: watch::Receiver<Option<Arc<Assignments>>>,
+    managers: watch::Receiver<Vec<String>>,
     // One fetch per reference at a time: a hundred tasks of one image share it.
     locks: Arc<Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>>,
 }
@@ -54,8 +55,9 @@ impl Fetcher {
         images: ImageStore,
         credentials: Credentials,
         assignments: watch::Receiver<Option<Arc<Assignments>>>,
+        managers: watch::Receiver<Vec<String>>,
     ) -> Self {
-        Self { images, credentials, assignments, locks: Arc::default() }
+        Self { images, credentials, assignments, managers, locks: Arc::default() }
     }
 
     /// The image, fetched if it is not here.
@@ -84,8 +86,7 @@ impl Fetcher {
 
     /// The digest behind a name, if a node of the cluster has the image.
     pub async fn find_digest(&self, reference: &str) -> Option<String> {
-        let set = self.assignments.borrow().clone()?;
-        for peer in set.peers.values().filter(|p| p.ready) {
+        for peer in &self.sources(reference) {
             let Ok(channel) = self.credentials.peer_channel(&peer.listen_addr, &peer.id) else {
                 continue;
             };
@@ -98,6 +99,15 @@ impl Fetcher {
             }
         }
         None
+    }
+
+    /// Nodes to ask. What a name without digest means is believed of managers only: a worker could answer with anything.
+    fn sources(&self, reference: &str) -> Vec<PeerAssignment> {
+        let Some(set) = self.assignments.borrow().clone() else { return Vec::new() };
+        let managers = self.managers.borrow();
+        let pinned = reference.contains('@');
+        let trusted = |p: &&PeerAssignment| pinned || managers.contains(&p.listen_addr);
+        set.peers.values().filter(|p| p.ready).filter(trusted).cloned().collect()
     }
 
     async fn local(&self, reference: &str) -> Result<Option<Image>, ImageError> {
@@ -120,8 +130,7 @@ impl Fetcher {
     }
 
     async fn ask_peers(&self, reference: &str) -> Option<Image> {
-        let set = self.assignments.borrow().clone()?;
-        for peer in set.peers.values().filter(|p| p.ready) {
+        for peer in &self.sources(reference) {
             match self.ask_peer(peer, reference).await {
                 Ok(Some(image)) => {
                     tracing::info!(image = %reference, from = %peer.hostname, "image fetched");

@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures::{Stream, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use swarm_api::images_server::Images;
 use swarm_api::time::timestamp;
 use swarm_api::{
@@ -18,11 +18,15 @@ use swarm_engine::image::{
     self, ImageChanges, ImageError, PullOptions, PullProgress, PullStep, RegistryAuth, Removed,
 };
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::io::StreamReader;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::fetch::Fetcher;
+
+/// Steps of a pull that wait for a slow client.
+const PROGRESS_QUEUE: usize = 64;
 
 /// The fetcher of the cluster that the node is in, if it is in one.
 pub type FetcherSource = Arc<dyn Fn() -> Option<Fetcher> + Send + Sync>;
@@ -98,11 +102,11 @@ impl Images for ImageService {
             .then_some(RegistryAuth::Basic { user: request.username, password: request.password });
         let options = PullOptions { auth, ..PullOptions::default() };
         let images = self.engine.images().clone();
-        // Unbounded, but a pull reports a bounded number of steps.
-        let (sender, receiver) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
+        let (sender, receiver) = mpsc::channel(PROGRESS_QUEUE);
+        let pulling = tokio::spawn(async move {
             let steps = sender.clone();
-            let report = move |p: PullProgress| drop(steps.send(Ok(progress(&p))));
+            // A client that reads slowly misses steps, never the outcome.
+            let report = move |p: PullProgress| drop(steps.try_send(Ok(progress(&p))));
             let last = match images.pull(&request.reference, options, report).await {
                 Ok(image) => Ok(ImageProgress {
                     status: "pulled".into(),
@@ -111,9 +115,15 @@ impl Images for ImageService {
                 }),
                 Err(error) => Err(status(error)),
             };
-            let _ = sender.send(last);
+            let _ = sender.send(last).await;
         });
-        Ok(Response::new(Box::pin(UnboundedReceiverStream::new(receiver))))
+        // A client that goes away ends the pull; what was fetched is kept for the next one.
+        let guard = AbortOnDropHandle::new(pulling);
+        let stream = ReceiverStream::new(receiver).map(move |step| {
+            let _ = &guard;
+            step
+        });
+        Ok(Response::new(Box::pin(stream)))
     }
 
     async fn load_image(
@@ -125,8 +135,11 @@ impl Images for ImageService {
         let images = self.engine.images();
         let loaded = images.load_stream(Box::pin(reader)).await.map_err(status)?;
         let mut answer = LoadImageResponse::default();
-        for image in loaded {
-            answer.images.push(of(&images.get(&image.digest).await.map_err(status)?));
+        for loaded in loaded {
+            let image = images.get(&loaded.digest).await.map_err(status)?;
+            // Names that it had before were not loaded.
+            let repo_tags = loaded.reference.into_iter().collect();
+            answer.images.push(Image { repo_tags, ..of(&image) });
         }
         Ok(Response::new(answer))
     }
@@ -141,7 +154,7 @@ impl Images for ImageService {
         let changes = changes(&first.changes)?;
         let head = futures::stream::iter([Ok(io::Cursor::new(first.chunk))]);
         let rest = stream.map_ok(|r| io::Cursor::new(r.chunk)).map_err(io::Error::other);
-        let reader = StreamReader::new(futures::StreamExt::chain(head, rest));
+        let reader = StreamReader::new(head.chain(rest));
         let images = self.engine.images();
         let imported = images.import_stream(Box::pin(reader), &first.reference, changes).await;
         Ok(Response::new(ImportImageResponse { image: Some(of(&imported.map_err(status)?)) }))

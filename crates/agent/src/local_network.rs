@@ -35,11 +35,21 @@ impl LocalAddresses {
         self.subnet
     }
 
+    /// Whether the task has an address.
+    pub fn has(&self, task_id: &str) -> bool {
+        self.path(task_id).exists()
+    }
+
+    /// Reads and writes files: not for the runtime's threads.
+    ///
     /// The task's address: the one that it has, or a free one. `None` if none is free (or none can be written down).
     pub fn take(&self, task_id: &str) -> Option<Ipv4Addr> {
         let _order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Ok(text) = fs::read_to_string(self.path(task_id)) {
-            return text.trim().parse().ok();
+        // An empty file is what a crash while writing left.
+        if let Ok(text) = fs::read_to_string(self.path(task_id))
+            && let Ok(address) = text.trim().parse()
+        {
+            return Some(address);
         }
         let used: Vec<Ipv4Addr> = fs::read_dir(&self.dir)
             .ok()?

@@ -23,8 +23,8 @@ use tonic::transport::Channel;
 /// Label by which a task's container is found.
 const TASK_LABEL: &str = "com.docker.swarm.task.id";
 const SERVICE_LABEL: &str = "com.docker.swarm.service.id";
-/// Lines in one message: a few hundred keep gRPC's overhead small and stay far below its 4 MiB.
-const BATCH_LINES: usize = 256;
+/// Lines in one message: a line has at most 16 KiB, so a message stays below 1 MiB, far from gRPC's 4.
+const BATCH_LINES: usize = 60;
 /// Messages waiting for a slow manager; a reader then pauses, the container never does.
 const QUEUE: usize = 16;
 

@@ -41,6 +41,8 @@ struct Shared {
     // What tasks hold: a network is kept while any of its sandboxes lives. Std mutexes: nothing awaits while they are held.
     held: Mutex<HashMap<String, BTreeSet<String>>>,
     resolvers: Mutex<HashMap<String, CancellationToken>>,
+    // Networks that lead nowhere: internal ones, and the ingress network.
+    closed: Mutex<BTreeSet<String>>,
     local: LocalAddresses,
     nudge: Notify,
     tracker: TaskTracker,
@@ -53,6 +55,21 @@ struct Shared {
 pub struct Naming {
     /// Servers for names that the cluster does not know; empty: the node's own.
     pub nameservers: Vec<SocketAddr>,
+}
+
+/// What a task wants of its namespace.
+#[derive(Debug, Clone, Default)]
+pub struct SandboxWish {
+    /// Networks by id, with the task's address in each.
+    pub attachments: Vec<(String, Ipv4Addr)>,
+    /// None of them leads out.
+    pub needs_local: bool,
+    /// Ports of the host.
+    pub ports: Vec<HostPort>,
+    /// How it resolves names.
+    pub naming: Naming,
+    /// An earlier daemon made it: it is there, whether or not a manager was heard since.
+    pub resumed: bool,
 }
 
 /// Why a sandbox cannot be had.
@@ -90,6 +107,7 @@ impl Networks {
             outcomes: watch::channel(Outcomes::new()).0,
             held: Mutex::default(),
             resolvers: Mutex::default(),
+            closed: Mutex::default(),
             local,
             nudge: Notify::new(),
             tracker: TaskTracker::new(),
@@ -119,6 +137,14 @@ impl Networks {
     }
 
     async fn sync(&self, set: &Assignments, zones: &mut HashMap<String, swarm_dns::Zone>) {
+        // What is gone first: a new network may have the number of an old one.
+        self.remove_stale(set, zones).await;
+        *self.lock(&self.shared.closed) = set
+            .networks
+            .values()
+            .filter(|n| n.spec.as_ref().is_some_and(|s| s.internal || s.ingress))
+            .map(|n| n.id.clone())
+            .collect();
         for network in set.networks.values() {
             let zone = plan::zone(set, network);
             if zones.get(&network.id) != Some(&zone) {
@@ -134,6 +160,9 @@ impl Networks {
         if let Err(error) = self.shared.net.set_ingress(plan::ingress_ports(set)).await {
             tracing::warn!(%error, "apply published ports");
         }
+    }
+
+    async fn remove_stale(&self, set: &Assignments, zones: &mut HashMap<String, swarm_dns::Zone>) {
         for id in self.shared.net.list().await {
             if id == LOCAL_NETWORK || set.networks.contains_key(&id) || self.is_held(&id) {
                 continue;
@@ -187,21 +216,24 @@ impl Networks {
     pub async fn sandbox(
         &self,
         task_id: &str,
-        attachments: &[(String, Ipv4Addr)],
-        needs_local: bool,
-        ports: Vec<HostPort>,
-        naming: &Naming,
+        wish: SandboxWish,
     ) -> Result<Sandbox, NetworksError> {
-        let ids: BTreeSet<String> = attachments.iter().map(|(id, _)| id.clone()).collect();
+        let ids: BTreeSet<String> = wish.attachments.iter().map(|(id, _)| id.clone()).collect();
         self.lock(&self.shared.held).insert(task_id.to_owned(), ids.clone());
-        self.ready(&ids).await?;
+        let needs_local = match wish.resumed {
+            true => self.shared.local.has(task_id),
+            false => {
+                self.ready(&ids).await?;
+                wish.needs_local
+            }
+        };
         let mut all: Vec<Attachment> =
-            attachments.iter().map(|(id, address)| attachment(id, *address)).collect();
+            wish.attachments.iter().map(|(id, address)| attachment(id, *address)).collect();
         if needs_local {
             all.push(self.local_attachment(task_id).await?);
         }
-        let sandbox = self.shared.net.create_sandbox(task_id, all, ports).await?;
-        self.serve_names(task_id, attachments, naming).await?;
+        let sandbox = self.shared.net.create_sandbox(task_id, all, wish.ports).await?;
+        self.serve_names(task_id, &wish.attachments, needs_local, &wish.naming).await?;
         Ok(sandbox)
     }
 
@@ -209,7 +241,9 @@ impl Networks {
         let local = &self.shared.local;
         let subnet = local.subnet();
         let gateway = plan::first_address(subnet).ok_or(NetworksError::LocalFull(subnet))?;
-        let address = local.take(task_id).ok_or(NetworksError::LocalFull(subnet))?;
+        let (taker, id) = (local.clone(), task_id.to_owned());
+        let taken = tokio::task::spawn_blocking(move || taker.take(&id)).await;
+        let address = taken.ok().flatten().ok_or(NetworksError::LocalFull(subnet))?;
         let table = NetworkTable {
             id: LOCAL_NETWORK.into(),
             name: LOCAL_NETWORK.into(),
@@ -233,6 +267,7 @@ impl Networks {
         &self,
         task_id: &str,
         attachments: &[(String, Ipv4Addr)],
+        leads_out: bool,
         naming: &Naming,
     ) -> Result<(), NetworksError> {
         let token = self.shared.cancel.child_token();
@@ -255,8 +290,10 @@ impl Networks {
             true => self.shared.upstreams.clone(),
             false => naming.nameservers.clone(),
         };
-        let networks = attachments.iter().map(|(id, _)| id.clone()).collect();
-        let scope = Scope { networks, ndots: NDOTS, upstreams, internal: false };
+        let networks: Vec<String> = attachments.iter().map(|(id, _)| id.clone()).collect();
+        let closed = self.lock(&self.shared.closed).clone();
+        let internal = !leads_out && networks.iter().all(|id| closed.contains(id));
+        let scope = Scope { networks, ndots: NDOTS, upstreams, internal };
         let (directory, id) = (self.shared.directory.clone(), task_id.to_owned());
         self.shared.tracker.spawn(async move {
             if let Err(error) = swarm_dns::serve(udp, tcp, scope, directory, token).await {
@@ -272,21 +309,17 @@ impl Networks {
             token.cancel();
         }
         self.shared.net.delete_sandbox(task_id).await?;
-        self.shared.local.give_back(task_id);
+        let (local, id) = (self.shared.local.clone(), task_id.to_owned());
+        // A panic in there would have lost an address of the node's own, nothing more.
+        let _ = tokio::task::spawn_blocking(move || local.give_back(&id)).await;
         self.lock(&self.shared.held).remove(task_id);
         self.shared.nudge.notify_one();
         Ok(())
     }
 
-    /// Removes sandboxes of tasks that are not among `known`: left by a crash.
-    pub async fn sweep(&self, known: &BTreeSet<String>) {
-        for id in self.shared.net.sandboxes().await {
-            if !known.contains(&id)
-                && let Err(error) = self.release(&id).await
-            {
-                tracing::warn!(sandbox = %id, %error, "remove left-over sandbox");
-            }
-        }
+    /// Ids of the sandboxes that the kernel holds now.
+    pub async fn sandboxes(&self) -> Vec<String> {
+        self.shared.net.sandboxes().await
     }
 
     fn is_held(&self, network_id: &str) -> bool {

@@ -1,7 +1,8 @@
-//! What other nodes may ask of this one over mTLS: whether it has an image, and content by digest. Members only; content is
-//! checked against its digest by the receiver, so a lying node does no harm.
+//! What other nodes may ask of this one over mTLS: whether it has an image, and content by digest. For the nodes that the
+//! managers told this one of, so a removed one is refused. Content is checked against its digest by the receiver.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
 use swarm_api::peer_server::Peer;
@@ -10,9 +11,11 @@ use swarm_ca::Caller;
 use swarm_engine::Engine;
 use swarm_engine::image::ImageError;
 use tokio::io::AsyncSeekExt;
+use tokio::sync::watch;
 use tokio_util::io::ReaderStream;
 use tonic::{Request, Response, Status};
 
+use crate::assignment::Assignments;
 use crate::image_service::status;
 
 /// Large enough that framing costs nothing, far below gRPC's 4 MiB.
@@ -21,12 +24,27 @@ const CHUNK: usize = 256 << 10;
 /// Serves [`Peer`].
 pub struct PeerService {
     engine: Engine,
+    assignments: watch::Receiver<Option<Arc<Assignments>>>,
 }
 
 impl PeerService {
-    /// Of `engine`.
-    pub fn new(engine: Engine) -> Self {
-        Self { engine }
+    /// Of `engine`, for the peers among the assignments.
+    pub fn new(engine: Engine, assignments: watch::Receiver<Option<Arc<Assignments>>>) -> Self {
+        Self { engine, assignments }
+    }
+
+    fn admit<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        let Some(Caller::Node { node_id, .. }) = request.extensions().get::<Caller>() else {
+            return Err(Status::unauthenticated("only members of the cluster may ask this"));
+        };
+        let known =
+            self.assignments.borrow().as_ref().is_some_and(|s| s.peers.contains_key(node_id));
+        match known {
+            true => Ok(()),
+            false => Err(Status::permission_denied(format!(
+                "node {node_id} is not among the nodes that this one knows"
+            ))),
+        }
     }
 }
 
@@ -36,7 +54,7 @@ impl Peer for PeerService {
         &self,
         request: Request<FindImageRequest>,
     ) -> Result<Response<FindImageResponse>, Status> {
-        member(&request)?;
+        self.admit(&request)?;
         let images = self.engine.images();
         let image = match images.get(&request.get_ref().reference).await {
             Ok(image) => image,
@@ -57,7 +75,7 @@ impl Peer for PeerService {
         &self,
         request: Request<FetchBlobRequest>,
     ) -> Result<Response<Self::FetchBlobStream>, Status> {
-        member(&request)?;
+        self.admit(&request)?;
         let FetchBlobRequest { digest, offset } = request.into_inner();
         let (file, size) = self.engine.images().open_blob(&digest).await.map_err(status)?;
         if offset > size {
@@ -72,12 +90,5 @@ impl Peer for PeerService {
             Err(error) => Err(Status::from(error)),
         });
         Ok(Response::new(Box::pin(stream)))
-    }
-}
-
-fn member<T>(request: &Request<T>) -> Result<(), Status> {
-    match request.extensions().get::<Caller>() {
-        Some(Caller::Node { .. } | Caller::Local) => Ok(()),
-        _ => Err(Status::unauthenticated("only members of the cluster may ask this")),
     }
 }

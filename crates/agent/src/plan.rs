@@ -217,7 +217,6 @@ mod tests {
         let peer = PeerAssignment {
             id: "n2".into(),
             data_path_addr: "192.168.7.2".into(),
-            vtep: 2,
             attachments: vec![NodeAttachment {
                 network_id: "net1".into(),
                 address: "10.0.1.9".into(),

@@ -52,6 +52,7 @@ impl TaskActor {
 
     /// Runs until the task is removed (true) or the daemon stops (false); in the latter case the container goes on.
     pub async fn run(mut self) -> bool {
+        self.take_up().await;
         loop {
             if self.ordered_away() {
                 self.remove().await;
@@ -74,6 +75,20 @@ impl TaskActor {
             if self.cancel.is_cancelled() {
                 return false;
             }
+        }
+    }
+
+    /// What a restart of the daemon has interrupted.
+    async fn take_up(&mut self) {
+        let result = match self.status.state() {
+            TaskState::Ready | TaskState::Starting | TaskState::Running => {
+                self.controller.resume().await
+            }
+            state if state > TaskState::Running => self.controller.release().await,
+            _ => return,
+        };
+        if let Err(error) = result {
+            tracing::warn!(task = %self.task.id, %error, "take up after a restart");
         }
     }
 
@@ -130,9 +145,12 @@ impl TaskActor {
     }
 
     async fn shutdown(&mut self) {
-        match self.controller.shutdown().await {
-            Ok(()) => self.enter(TaskState::Shutdown, "shutdown").await,
-            Err(error) => self.fail(error.to_string()).await,
+        let (controller, cancel) = (self.controller.clone(), self.cancel.clone());
+        // A daemon that stops does not wait for grace periods: the next one goes on with it.
+        match cancel.run_until_cancelled(controller.shutdown()).await {
+            Some(Ok(())) => self.enter(TaskState::Shutdown, "shutdown").await,
+            Some(Err(error)) => self.fail(error.to_string()).await,
+            None => {}
         }
     }
 
@@ -207,6 +225,11 @@ impl TaskActor {
         if state >= TaskState::Ready {
             self.status.container = self.controller.status().await.or(self.status.container.take());
             self.status.host_ports = self.controller.host_ports().await;
+        }
+        if state > TaskState::Running
+            && let Err(error) = self.controller.release().await
+        {
+            tracing::warn!(task = %self.task.id, %error, "give back the network of an ended task");
         }
         self.reports.put(&self.task, self.status.clone());
     }

@@ -31,6 +31,8 @@ pub struct ContainerSpec {
     pub groups: Vec<String>,
     pub hostname: Option<String>,
     pub domainname: Option<String>,
+    /// Address of the container's own hostname in `/etc/hosts`.
+    pub address: Option<IpAddr>,
     /// Extra lines of `/etc/hosts`.
     pub hosts: Vec<(IpAddr, String)>,
     /// Content of `/etc/resolv.conf`; the node's own when absent.

@@ -1,6 +1,7 @@
 //! The daemon: the engine and the local socket, which exist always, and the node's membership in a cluster, which comes and
 //! goes. The only place where manager and agent meet.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -108,6 +109,9 @@ async fn open(args: Args, cancel: CancellationToken) -> Result<Daemon> {
         shim: shim_path(&args)?,
         cgroup_parent: args.cgroup_parent.clone(),
     };
+    for dir in [&args.state_dir, &args.run_dir] {
+        close_to_others(dir).with_context(|| format!("prepare {}", dir.display()))?;
+    }
     let engine = Engine::open(config).await.context("open the container engine")?;
     let slot = ManagerSlot::default();
     slot.clear(NO_CLUSTER);
@@ -121,6 +125,12 @@ async fn open(args: Args, cancel: CancellationToken) -> Result<Daemon> {
         cancel,
         args,
     })
+}
+
+/// What lies below may be another user's program or a task's environment: nobody but root gets there.
+fn close_to_others(dir: &std::path::Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(dir)?;
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
 }
 
 fn shim_path(args: &Args) -> Result<PathBuf> {

@@ -29,6 +29,10 @@ fn main() -> ExitCode {
         eprintln!("swarmd: invalid --log-level \"{}\": {error}", args.log_level);
         return ExitCode::from(64);
     }
+    // Keys and secrets are in this process's memory: it leaves no core.
+    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+        tracing::warn!(%error, "core dumps stay possible");
+    }
     match run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

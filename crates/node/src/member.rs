@@ -123,11 +123,12 @@ impl Member {
             state_dir: daemon.state.agent(),
             managers: managers.subscribe(),
             upstreams: name_servers(&resolv_conf),
-        })?;
+        })
+        .await?;
         let cancel = daemon.cancel.child_token();
         daemon.slot.clear(WORKER);
         let tracker = TaskTracker::new();
-        let front = Front::new(peer_routes(daemon), &PEER_SERVICES, daemon.slot.clone());
+        let front = Front::new(peer_routes(daemon, &agent), &PEER_SERVICES, daemon.slot.clone());
         let (serving, fatal) =
             (serve_tls(listener, credentials.clone(), front, cancel.clone()), daemon.fatal.clone());
         tracker.spawn(async move {
@@ -199,30 +200,48 @@ impl Member {
 
     /// Ends the membership's processes here; containers go on, and [`Member::resume`] takes it up again.
     pub async fn stop(&self) {
-        self.life.agent.stop().await;
-        if let Some(manager) = self.life.manager.lock().await.take() {
-            manager.shutdown().await;
-        }
+        let manager = self.life.manager.lock().await.take();
+        let hand_over = async {
+            if let Some(manager) = manager {
+                manager.shutdown().await;
+            }
+        };
+        tokio::join!(self.life.agent.stop(), hand_over);
         self.life.cancel.cancel();
         self.tracker.close();
         self.tracker.wait().await;
         self.life.daemon.slot.clear(NO_CLUSTER);
     }
 
-    /// Ends the membership for good: containers, networks and state go.
+    /// Ends the membership for good: containers, networks and state go. Every step is taken, whatever fails; what failed is
+    /// told together.
     pub async fn leave(self) -> Result<()> {
         self.stop().await;
-        self.life.agent.remove_containers().await.context("remove containers")?;
+        let failures = self.life.agent.remove_containers().await;
+        let mut failures: Vec<String> = failures.iter().map(ToString::to_string).collect();
         let net = &self.life.net;
+        let mut note = |what: &str, error: &dyn std::fmt::Display| {
+            failures.push(format!("{what}: {error}"));
+        };
         for sandbox in net.sandboxes().await {
-            net.delete_sandbox(&sandbox).await.context("remove a sandbox")?;
+            if let Err(error) = net.delete_sandbox(&sandbox).await {
+                note("remove a sandbox", &error);
+            }
         }
-        net.set_ingress(Vec::new()).await.context("withdraw published ports")?;
+        if let Err(error) = net.set_ingress(Vec::new()).await {
+            note("withdraw published ports", &error);
+        }
         for network in net.list().await {
-            net.remove(&network).await.context("remove a network")?;
+            if let Err(error) = net.remove(&network).await {
+                note("remove a network", &error);
+            }
         }
         net.settle().await;
-        self.life.daemon.state.wipe().context("remove the cluster state")
+        if let Err(error) = self.life.daemon.state.wipe() {
+            note("remove the cluster state", &error);
+        }
+        anyhow::ensure!(failures.is_empty(), "the node left, but {}", failures.join("; "));
+        Ok(())
     }
 }
 
@@ -344,6 +363,6 @@ fn others(settings: &Settings) -> Vec<String> {
     settings.managers.iter().filter(|m| **m != settings.advertise_addr).cloned().collect()
 }
 
-fn peer_routes(daemon: &Daemon) -> Routes {
-    Routes::new(PeerServer::new(PeerService::new(daemon.engine.clone())))
+fn peer_routes(daemon: &Daemon, agent: &Agent) -> Routes {
+    Routes::new(PeerServer::new(PeerService::new(daemon.engine.clone(), agent.assignments())))
 }

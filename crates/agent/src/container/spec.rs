@@ -55,7 +55,7 @@ pub fn container(
     let text = |value: &str| (!value.is_empty()).then(|| value.to_owned());
     let env = spec.env.iter().map(|e| template::expand_env(e, context));
     let hostname = match spec.hostname.is_empty() {
-        true => None,
+        true => is_on_host(&task_spec).then(|| context.node_hostname.clone()),
         false => Some(template::expand(&spec.hostname, context)?),
     };
     Ok(engine::ContainerSpec {
@@ -70,7 +70,7 @@ pub fn container(
         groups: spec.groups.clone(),
         hostname,
         hosts: hosts(&spec)?,
-        resolv_conf: Some(resolv_conf(&spec, &task_spec)),
+        resolv_conf: resolv_conf(&spec, &task_spec),
         mounts: spec.mounts.iter().map(|m| mount(m, context)).collect::<Result<_, _>>()?,
         files: files(&spec, set)?,
         resources: resources(task_spec.resources.as_ref()),
@@ -127,10 +127,18 @@ fn hosts(spec: &ContainerSpec) -> Result<Vec<(IpAddr, String)>, SpecError> {
     spec.hosts.iter().map(parse).collect()
 }
 
-/// Names are asked of the node's resolver at 127.0.0.11, except in the host's own network.
-fn resolv_conf(spec: &ContainerSpec, task: &swarm_api::TaskSpec) -> String {
+/// Whether the task has the node's own network, and with it the node's name.
+fn is_on_host(task: &swarm_api::TaskSpec) -> bool {
+    task.networks.first().is_some_and(|n| n.target == "host")
+}
+
+/// Names are asked of the node's resolver at 127.0.0.11, except in the host's own network, where `None` is the node's own file.
+fn resolv_conf(spec: &ContainerSpec, task: &swarm_api::TaskSpec) -> Option<String> {
     let dns = spec.dns.clone().unwrap_or_default();
     let on_host = task.networks.first().is_some_and(|n| n.target == "host");
+    if on_host && dns == swarm_api::DnsConfig::default() {
+        return None;
+    }
     let servers = match on_host {
         true => dns.nameservers.clone(),
         false => vec!["127.0.0.11".to_owned()],
@@ -139,14 +147,14 @@ fn resolv_conf(spec: &ContainerSpec, task: &swarm_api::TaskSpec) -> String {
     if !dns.search.is_empty() {
         lines.push(format!("search {}", dns.search.join(" ")));
     }
-    let mut options = dns.options.clone();
+    let mut options = dns.options;
     if !on_host && !options.iter().any(|o| o.starts_with("ndots:")) {
         options.push("ndots:0".into());
     }
     if !options.is_empty() {
         lines.push(format!("options {}", options.join(" ")));
     }
-    lines.join("\n") + "\n"
+    Some(lines.join("\n") + "\n")
 }
 
 fn mount(mount: &Mount, context: &Context) -> Result<engine::Mount, SpecError> {
@@ -309,6 +317,16 @@ mod tests {
         let made = container(&task(spec), &set, &Context::default()).unwrap();
         let targets: Vec<_> = made.files.iter().map(|f| f.target.display().to_string()).collect();
         assert_eq!(targets, ["/run/secrets/db", "/etc/key"]);
+    }
+
+    #[test]
+    fn on_the_hosts_network_names_are_asked_as_the_host_asks_them() {
+        let mut task = task(ContainerSpec::default());
+        let host =
+            swarm_api::NetworkAttachmentConfig { target: "host".into(), ..Default::default() };
+        task.spec.as_mut().unwrap().networks.push(host);
+        let made = container(&task, &Assignments::default(), &Context::default()).unwrap();
+        assert_eq!(made.resolv_conf, None);
     }
 
     #[test]

@@ -100,8 +100,9 @@ async fn follow(entry: &Entry, dir: PathBuf, run: PathBuf) {
     };
     entry.live().pid = None;
     entry.ended.send_replace(true);
-    entry.health.send_replace(crate::HealthState::None);
+    // The phase first: whoever sees the health gone must find the reason.
     entry.phase.send_replace(Phase::Exited(status));
+    entry.health.send_replace(crate::HealthState::None);
 }
 
 /// How a container without a shim ended. One whose shim was lost is killed, cleaned up after and

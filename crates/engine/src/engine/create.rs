@@ -133,7 +133,7 @@ impl Engine {
         let mounts = self.mounts(id, &spec, image, &mut anonymous)?;
         let hostname = spec.hostname.clone().unwrap_or_else(|| id[..12].to_owned());
         let dir = self.dir(id);
-        let devices_limited = Path::new("/sys/fs/cgroup/devices").is_dir();
+        let devices_limited = cgroup::limits_devices();
         let workdir = spec.workdir.clone().unwrap_or_else(|| image.working_dir.clone());
         let plan = Plan {
             id: id.to_owned(),
@@ -249,6 +249,8 @@ impl Engine {
     ) -> Result<i32, EngineError> {
         let context = format!("start the shim of container {}", record.name);
         let io = |error| EngineError::io(context.clone())(error);
+        let group = record.plan.cgroup.clone();
+        blocking(move || Ok(cgroup::prepare(&group)?)).await?;
         let (dir, run) = (self.dir(&record.id), self.run_dir(&record.id));
         let errors = fs::File::create(dir.join("shim.log")).map_err(io)?;
         let limits = record.spec.log;
@@ -320,7 +322,7 @@ async fn send_files(
 fn write_files(record: &Record, dir: &Path) -> std::io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir.join(file::LOG))?;
     fs::write(dir.join("hostname"), format!("{}\n", record.plan.hostname))?;
-    fs::write(dir.join("hosts"), hosts(&record.spec))?;
+    fs::write(dir.join("hosts"), hosts(&record.spec, &record.plan.hostname))?;
     let resolv = match &record.spec.resolv_conf {
         Some(text) => text.clone(),
         None => fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
@@ -338,11 +340,14 @@ fn write_private(path: &Path, text: &[u8]) -> std::io::Result<()> {
     options.open(path)?.write_all(text)
 }
 
-fn hosts(spec: &ContainerSpec) -> String {
+fn hosts(spec: &ContainerSpec, hostname: &str) -> String {
     let mut text = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
                     fe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\n\
                     ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
         .to_owned();
+    if let Some(address) = spec.address {
+        text.push_str(&format!("{address}\t{hostname}\n"));
+    }
     for (ip, name) in &spec.hosts {
         text.push_str(&format!("{ip}\t{name}\n"));
     }

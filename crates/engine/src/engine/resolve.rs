@@ -124,8 +124,8 @@ pub fn check(spec: &ContainerSpec) -> Result<(), String> {
     }
 }
 
-/// The capabilities to keep. Where the kernel has no version 1 device controller, device nodes
-/// are only made by those who ask for it: nothing would limit their use there.
+/// The capabilities to keep. Where nothing limits the use of devices (version 1 without the device
+/// controller), device nodes are only made by those who ask for it.
 pub fn capabilities(spec: &ContainerSpec, devices_limited: bool) -> Result<Vec<String>, String> {
     let mut kept = profile::capabilities(&spec.cap_add, &spec.cap_drop)?;
     let asked = |name: &String| {

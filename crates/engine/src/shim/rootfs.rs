@@ -47,7 +47,8 @@ pub fn mount(plan: &Plan, run: &Path) -> Result<PathBuf, String> {
         Some("overlay"),
         &target,
         Some("overlay"),
-        MsFlags::empty(),
+        // Images may carry device files; those of the container itself are on a tmpfs of their own.
+        MsFlags::MS_NODEV,
         Some(options.as_str()),
     );
     std::env::set_current_dir(back).map_err(|e| format!("current directory: {e}"))?;
