@@ -1,11 +1,19 @@
-//! Control groups as the engine needs them: joining, counting memory kills, ending and removing
-//! one container's groups in every hierarchy, of either version. Limits are applied by
-//! libcontainer, which on a hybrid host uses the version 1 hierarchies alone.
+//! Control groups as the engine needs them: readying the hierarchy, joining, counting memory kills,
+//! ending and removing one container's groups in every hierarchy, of either version. Limits are
+//! applied by libcontainer, which on a hybrid host uses the version 1 hierarchies alone.
+//!
+//! - [`subtree`]: handing on controllers, on version 2.
+//! - [`device`]: the device policy, on version 2.
+
+pub mod device;
+pub mod subtree;
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use subtree::SubtreeError;
 
 /// How long the removal of a group waits for its last process to be gone.
 const REMOVAL_DEADLINE: Duration = Duration::from_secs(2);
@@ -13,7 +21,56 @@ const REMOVAL_DEADLINE: Duration = Duration::from_secs(2);
 const REMOVAL_PAUSE: Duration = Duration::from_millis(5);
 
 /// Where hierarchies are looked for.
-const ROOT: &str = "/sys/fs/cgroup";
+pub const ROOT: &str = "/sys/fs/cgroup";
+/// The file by which processes enter and are listed.
+const PROCS: &str = "cgroup.procs";
+
+/// Whether version 2 is all there is. A hybrid host counts as version 1.
+pub fn unified() -> bool {
+    Path::new(ROOT).join("cgroup.controllers").exists()
+}
+
+/// Readies the groups above a container's; see [`subtree`]. Version 1 needs nothing.
+pub fn prepare(cgroup: &str) -> Result<(), SubtreeError> {
+    let Some((parent, _)) = cgroup.rsplit_once('/').filter(|_| unified()) else { return Ok(()) };
+    subtree::prepare(Path::new(ROOT), &group_of("self").unwrap_or_default(), parent)
+}
+
+/// Whether the host lets devices be limited: version 2 always does.
+pub fn limits_devices() -> bool {
+    unified() || Path::new(ROOT).join("devices").is_dir()
+}
+
+/// Whether swap is accounted for, beside the container's memory.
+pub fn counts_swap(cgroup: &str) -> bool {
+    if unified() {
+        return offers(cgroup, "memory.swap.max");
+    }
+    let memory = Path::new(ROOT).join("memory");
+    !memory.is_dir() || memory.join("memory.memsw.limit_in_bytes").exists()
+}
+
+/// Whether the number of processes can be limited.
+pub fn counts_processes(cgroup: &str) -> bool {
+    !unified() || offers(cgroup, "pids.max")
+}
+
+/// Whether groups beside this one, which need not exist yet, have the file.
+fn offers(cgroup: &str, file: &str) -> bool {
+    let group = Path::new(ROOT).join(cgroup.trim_start_matches('/'));
+    let controller = file.split('.').next().unwrap_or_default();
+    let Some(parent) = group.parent() else { return false };
+    let handed_on = fs::read_to_string(parent.join("cgroup.subtree_control")).unwrap_or_default();
+    // The root of the hierarchy has no such files itself.
+    let known = parent.join(file).exists() || parent == Path::new(ROOT);
+    known && handed_on.split_whitespace().any(|name| name == controller)
+}
+
+/// The group of a process (a pid, or `self`) on version 2.
+fn group_of(process: &str) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{process}/cgroup")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
+}
 
 /// The container's directory in each mounted hierarchy in which it exists.
 pub fn directories(cgroup: &str) -> Vec<PathBuf> {
@@ -42,13 +99,28 @@ fn cgroup_mount(line: &str) -> Option<PathBuf> {
     known.then(|| PathBuf::from(point))
 }
 
-/// Moves the calling process into the container's groups.
-pub fn join(cgroup: &str) -> io::Result<()> {
+/// Moves the calling process into the container's groups. On version 2 a container that has groups
+/// of its own may have made its first one a mere parent: then into the one of its process `init`.
+pub fn join(cgroup: &str, init: i32) -> io::Result<()> {
     for directory in directories(cgroup) {
-        let mut file = fs::OpenOptions::new().write(true).open(directory.join("cgroup.procs"))?;
-        file.write_all(b"0")?;
+        match fs::write(directory.join(PROCS), "0") {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                let group = group_of(&init.to_string()).ok_or(error)?;
+                fs::write(Path::new(ROOT).join(group.trim_start_matches('/')).join(PROCS), "0")?;
+            }
+            other => other?,
+        }
     }
     Ok(())
+}
+
+/// Limits the container's devices on version 2; on version 1 libcontainer does.
+pub fn restrict_devices(cgroup: &str) -> io::Result<()> {
+    if !unified() {
+        return Ok(());
+    }
+    let group = Path::new(ROOT).join(cgroup.trim_start_matches('/'));
+    device::restrict(&group, crate::profile::device::ALLOWED)
 }
 
 /// How many processes of the container the kernel killed for want of memory.
@@ -69,11 +141,24 @@ fn oom_kill_count(text: &str) -> Option<u64> {
 /// Kills every process of the container.
 pub fn kill(cgroup: &str) {
     for directory in directories(cgroup) {
-        let procs = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
-        for pid in procs.lines().filter_map(|line| line.parse::<i32>().ok()) {
-            // SAFETY: kill takes plain numbers; a process that is gone already is no error here.
-            unsafe { libc::kill(pid, libc::SIGKILL) };
-        }
+        kill_tree(&directory);
+    }
+}
+
+/// Kills what is in a group and in those its processes made below it.
+fn kill_tree(directory: &Path) {
+    // Version 2 since 5.14: all at once, so that nothing can be forked away.
+    let at_once = directory.join("cgroup.kill");
+    if at_once.exists() && fs::write(at_once, "1").is_ok() {
+        return;
+    }
+    let procs = fs::read_to_string(directory.join(PROCS)).unwrap_or_default();
+    for pid in procs.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0) {
+        // SAFETY: kill takes plain numbers; a process that is gone already is no error here.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
+    }
+    for child in children(directory) {
+        kill_tree(&child);
     }
 }
 
@@ -105,15 +190,20 @@ fn remove_tree(directory: &Path) -> io::Result<()> {
         Err(_) => {}
         Ok(()) => return Ok(()),
     }
-    for entry in fs::read_dir(directory)?.flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_tree(&entry.path())?;
-        }
+    for child in children(directory) {
+        remove_tree(&child)?;
     }
     match fs::remove_dir(directory) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// The groups right below one; none if it has just gone.
+fn children(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let groups = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    groups.map(|entry| entry.path()).collect()
 }
 
 #[cfg(test)]
@@ -141,5 +231,25 @@ mod tests {
     #[test]
     fn the_root_group_is_never_touched() {
         assert!(directories("/").is_empty());
+    }
+
+    #[test]
+    fn a_group_is_removed_with_those_below_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let group = dir.path().join("container");
+        fs::create_dir_all(group.join("a/b")).unwrap();
+        fs::create_dir_all(group.join("c")).unwrap();
+        remove_tree(&group).unwrap();
+        assert!(!group.exists());
+        remove_tree(&group).unwrap();
+    }
+
+    #[test]
+    fn a_group_that_can_end_its_processes_at_once_is_told_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let kill = dir.path().join("cgroup.kill");
+        fs::write(&kill, "").unwrap();
+        kill_tree(dir.path());
+        assert_eq!(fs::read_to_string(kill).unwrap(), "1");
     }
 }

@@ -127,6 +127,12 @@ impl Engine {
                 .await
                 .map_err(EngineError::io(format!("make {}", dir.display())))?;
         }
+        let group = format!("/{}/any", config.cgroup_parent.trim_matches('/'));
+        // Early, as it may move this process. Containers are refused with this reason until it
+        // is remedied; everything else works.
+        if let Err(error) = blocking(move || Ok(crate::cgroup::prepare(&group)?)).await {
+            tracing::warn!(%error, "containers cannot run");
+        }
         let images =
             ImageStore::open(config.root.join("images")).await.map_err(EngineError::Image)?;
         let volumes = VolumeStore::open(config.root.join("volumes"))?;

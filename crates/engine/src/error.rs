@@ -35,6 +35,9 @@ pub enum EngineError {
     /// A volume name outside `[a-zA-Z0-9][a-zA-Z0-9_.-]*`, or a driver other than local.
     #[error("invalid volume {name}: {reason}")]
     InvalidVolume { name: String, reason: String },
+    /// The host's control groups cannot take containers; another parent may.
+    #[error(transparent)]
+    Cgroup(#[from] crate::cgroup::subtree::SubtreeError),
     /// The shim could not set the container up or does not answer.
     #[error("container {container}: {message}")]
     Shim { container: String, message: String },

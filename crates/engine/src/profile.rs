@@ -1,6 +1,7 @@
 //! What a container may not do unless its specification says otherwise: capabilities, masked and
-//! read-only paths of `/proc`, devices. The system call filter is in [`seccomp`].
+//! read-only paths of `/proc`. Devices are in [`device`], the system call filter in [`seccomp`].
 
+pub mod device;
 pub mod seccomp;
 
 /// Capabilities a container starts with, the same as Docker's.

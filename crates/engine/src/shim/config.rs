@@ -1,5 +1,5 @@
-//! Renders a plan as the OCI runtime configuration libcontainer reads. Pure but for one question
-//! to the host: whether swap is accounted for. Capabilities and the system call filter are left
+//! Renders a plan as the OCI runtime configuration libcontainer reads. Pure but for questions
+//! to the host: which cgroups it has, and what they limit. Capabilities and the system call filter are left
 //! out on purpose: `process` applies them itself, from a compiled filter, for the first process
 //! and for exec alike.
 
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::files::Placed;
 use super::user::User;
+use crate::cgroup::{self, ROOT as CGROUP_ROOT};
 use crate::plan::{Plan, PlanMount};
 use crate::profile;
 use crate::spec::{NetworkMode, Resources};
@@ -16,9 +17,6 @@ use crate::spec::{NetworkMode, Resources};
 /// Files made per container, by their names in its directory and their targets.
 const OWN_FILES: &[(&str, &str)] =
     &[("hosts", "/etc/hosts"), ("hostname", "/etc/hostname"), ("resolv.conf", "/etc/resolv.conf")];
-
-/// Where cgroups are found, on hosts and in containers.
-const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 
 /// Version 1 controllers programs look at to learn their limits.
 const V1_CONTROLLERS: &[&str] = &["cpu", "cpuacct", "cpu,cpuacct", "cpuset", "memory", "pids"];
@@ -53,7 +51,7 @@ pub fn render(
         "linux": {
             "namespaces": namespaces(&plan.network),
             "cgroupsPath": plan.cgroup,
-            "resources": resources(&plan.resources),
+            "resources": resources(plan),
             "sysctl": plan.sysctls,
             "maskedPaths": profile::MASKED_PATHS,
             "readonlyPaths": readonly_paths(),
@@ -129,7 +127,7 @@ fn system_mounts(plan: &Plan) -> Vec<Value> {
 /// there and let a container lift its limits.
 fn cgroup_mounts(plan: &Plan) -> Vec<Value> {
     let options = ["ro", "nosuid", "noexec", "nodev"];
-    if !has_v1() {
+    if cgroup::unified() {
         return vec![mount(CGROUP_ROOT, "cgroup", "cgroup", &options)];
     }
     let base = mount(CGROUP_ROOT, "tmpfs", "tmpfs", &["nosuid", "noexec", "nodev", "mode=755"]);
@@ -143,12 +141,8 @@ fn cgroup_mounts(plan: &Plan) -> Vec<Value> {
 }
 
 fn readonly_paths() -> Vec<&'static str> {
-    let cgroup = has_v1().then_some(CGROUP_ROOT);
+    let cgroup = (!cgroup::unified()).then_some(CGROUP_ROOT);
     profile::READONLY_PATHS.iter().copied().chain(cgroup).collect()
-}
-
-fn has_v1() -> bool {
-    Path::new("/sys/fs/cgroup/memory").is_dir()
 }
 
 fn mount(target: &str, kind: &str, source: &str, options: &[&str]) -> Value {
@@ -194,10 +188,14 @@ fn planned_mount(planned: &PlanMount, source: &Path) -> Value {
     }
 }
 
-fn resources(limits: &Resources) -> Value {
-    let pids = limits.pids.unwrap_or(profile::PIDS_LIMIT);
-    let mut value = json!({ "devices": devices(), "pids": { "limit": pids } });
-    if let Some(memory) = memory(limits) {
+fn resources(plan: &Plan) -> Value {
+    let limits = &plan.resources;
+    let mut value = json!({ "devices": devices() });
+    // A limit that was asked for is tried in any case, and its failure reported.
+    if limits.pids.is_some() || cgroup::counts_processes(&plan.cgroup) {
+        value["pids"] = json!({ "limit": limits.pids.unwrap_or(profile::PIDS_LIMIT) });
+    }
+    if let Some(memory) = memory(limits, &plan.cgroup) {
         value["memory"] = memory;
     }
     let mut cpu = serde_json::Map::new();
@@ -219,11 +217,11 @@ fn resources(limits: &Resources) -> Value {
     value
 }
 
-fn memory(limits: &Resources) -> Option<Value> {
+fn memory(limits: &Resources, cgroup: &str) -> Option<Value> {
     let mut memory = serde_json::Map::new();
     if let Some(limit) = limits.memory {
         memory.insert("limit".to_owned(), json!(limit));
-        if swap_is_counted() {
+        if cgroup::counts_swap(cgroup) {
             let swap = limits.memory_swap.unwrap_or(i64::try_from(limit * 2).unwrap_or(-1));
             memory.insert("swap".to_owned(), json!(swap));
         }
@@ -234,26 +232,12 @@ fn memory(limits: &Resources) -> Option<Value> {
     (!memory.is_empty()).then_some(Value::Object(memory))
 }
 
-/// Version 1 has a file for memory and swap together only when swap is accounted for.
-fn swap_is_counted() -> bool {
-    let v1 = Path::new("/sys/fs/cgroup/memory");
-    !v1.is_dir() || v1.join("memory.memsw.limit_in_bytes").exists()
-}
-
-/// Devices a container may use: the harmless ones it finds in `/dev`, and making nodes.
+/// Version 1 and libcontainer read them; on version 2 they become a program, see `cgroup::device`.
 fn devices() -> Value {
-    let mut rules = vec![json!({ "allow": false, "access": "rwm" })];
-    rules.push(rule("c", None, None, "m"));
-    rules.push(rule("b", None, None, "m"));
-    for (major, minor) in [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2)] {
-        rules.push(rule("c", Some(major), Some(minor), "rwm"));
-    }
-    rules.push(rule("c", Some(136), None, "rwm"));
-    Value::Array(rules)
-}
-
-fn rule(kind: &str, major: Option<i64>, minor: Option<i64>, access: &str) -> Value {
-    json!({
-        "allow": true, "type": kind, "major": major, "minor": minor, "access": access
-    })
+    let refused = json!({ "allow": false, "access": "rwm" });
+    let allowed = profile::device::ALLOWED.iter().map(|rule| {
+        json!({ "allow": true, "type": rule.kind, "major": rule.major, "minor": rule.minor,
+                "access": rule.access })
+    });
+    std::iter::once(refused).chain(allowed).collect()
 }

@@ -89,7 +89,8 @@ fn enter(
     let filter = filter::load(&plan).map_err(failure)?;
     let null: OwnedFd =
         File::open("/dev/null").map_err(|e| failure(format!("open /dev/null: {e}")))?.into();
-    crate::cgroup::join(&plan.cgroup).map_err(|e| failure(format!("join cgroup: {e}")))?;
+    crate::cgroup::join(&plan.cgroup, init.as_raw())
+        .map_err(|e| failure(format!("join cgroup: {e}")))?;
     if let Some(score) = plan.oom_score_adj {
         let _ = fs::write("/proc/self/oom_score_adj", score.to_string());
     }

@@ -92,7 +92,11 @@ fn create(dir: &Path, run: &Path, stdio: Stdio, status: Status) -> Result<i32, F
         status: status.write.as_raw_fd(),
         init: plan.init,
     };
-    launch(run, stdio, payload)
+    let pid = launch(run, stdio, payload)?;
+    // The first process waits, and what it needs of devices it has.
+    crate::cgroup::restrict_devices(&plan.cgroup)
+        .map_err(|e| failure(format!("limit devices: {e}")))?;
+    Ok(pid)
 }
 
 fn launch(run: &Path, stdio: Stdio, payload: Payload) -> Result<i32, Failure> {
