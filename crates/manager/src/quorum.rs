@@ -74,6 +74,8 @@ impl Quorum {
 
 fn status_of(state: MemberState) -> ManagerStatus {
     let reachability = match state.reachable || state.is_leader {
+        // It is let in, but nothing may count on it yet.
+        _ if !state.voter => Reachability::Unknown,
         true => Reachability::Reachable,
         false => Reachability::Unreachable,
     };

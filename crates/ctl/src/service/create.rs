@@ -193,13 +193,16 @@ impl CreateFlags {
     /// Makes the service, shows its id and waits until it runs.
     pub async fn run(self, client: &Client) -> Result<()> {
         let mut spec = self.spec()?;
-        if !self.shared.no_resolve_image {
-            image::pin(client, &mut spec).await;
-        }
+        let image = image::image_of(&mut spec).clone();
+        let pinned = self.shared.no_resolve_image || image::pin(client, &mut spec).await;
         let name = spec.annotations.clone().unwrap_or_default().name;
         let request =
             CreateServiceRequest { spec: Some(spec), request_id: swarm_api::id::random_id() };
         let made = ask!(client, create_service, request)?;
+        // Only now: a service that was refused needs no warning about its image.
+        if !pinned {
+            image::warn(&image);
+        }
         say_warnings(&made.warnings);
         let service = made.service.unwrap_or_default();
         output::line(&service.id)?;

@@ -55,16 +55,16 @@ pub fn warn(image: &str) {
     ));
 }
 
-/// Pins the image of `spec`; one that cannot be pinned at least gets its tag.
-pub async fn pin(client: &Client, spec: &mut ServiceSpec) {
+/// Pins the image of `spec` and tells whether it could; one that cannot be pinned at least gets its
+/// tag. What to say of that is up to the caller.
+pub async fn pin(client: &Client, spec: &mut ServiceSpec) -> bool {
     let image = image_of(spec).clone();
-    match look_up(client, &image).await {
+    let pinned = look_up(client, &image).await;
+    match &pinned {
         Some(pinned) => pinned.write(spec),
-        None => {
-            warn(&image);
-            tag(spec);
-        }
+        None => tag(spec),
     }
+    pinned.is_some()
 }
 
 /// Adds `:latest` to an image without tag.

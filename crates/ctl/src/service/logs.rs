@@ -99,10 +99,10 @@ impl LogsFlags {
 
     fn show(&self, message: &LogMessage, names: &Names) -> Result<()> {
         let mut line = Vec::new();
+        if self.timestamps {
+            line.extend(format!("{} ", rfc3339(message.timestamp.as_ref())).bytes());
+        }
         if !self.raw {
-            if self.timestamps {
-                line.extend(format!("{} ", rfc3339(message.timestamp.as_ref())).bytes());
-            }
             line.extend(names.prefix(message, self).bytes());
         }
         line.extend(&message.data);
