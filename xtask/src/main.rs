@@ -11,6 +11,7 @@ mod setup;
 mod test;
 mod tidy;
 mod verify;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -26,7 +27,8 @@ usage: cargo xtask VERB
   verify             format, lints, house rules, tests: changes nothing, what CI runs
   fix                the same, mending what can be mended; runs no tests
   tidy               the house rules alone
-  bench [--peer [SCRIPT]]  speed and memory; with --peer also Docker's, in the same run";
+  bench [--peer [SCRIPT]]  speed and memory; with --peer also Docker's, in the same run
+  vm                 the daemon on an emulated machine with cgroup version 2 alone (minutes)";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -53,6 +55,7 @@ fn run(words: &[String]) -> Result<()> {
         "fix" => fix::run(),
         "tidy" => tidy::run(),
         "bench" => bench::run(rest),
+        "vm" => vm::run(),
         "help" | "-h" | "--help" => {
             println!("{USAGE}");
             Ok(())
