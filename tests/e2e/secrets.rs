@@ -59,8 +59,11 @@ fn secrets_are_on_tmpfs_in_containers_that_use_them_and_nowhere_else() {
     }
     assert_eq!(log.matches("| tmpfs").count(), 5, "{log}");
     assert!(!log.contains("writable"), "{log}");
+    assert_nowhere_else(&cluster);
+}
 
-    // Not in what is shown, not in a file of any node, not in memory files of nodes without the task.
+/// Not in what is shown, not in a file of any node, not in memory files of nodes without the task.
+fn assert_nowhere_else(cluster: &Cluster) {
     let shown = [
         cluster.ctl("m1", &["secret", "inspect", "key"]).ok(),
         cluster.ctl("m1", &["secret", "inspect", "--pretty", "key"]).ok(),

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod crash;
 mod fix;
 mod lab;
 mod process;
@@ -28,6 +29,7 @@ usage: cargo xtask VERB
   fix                the same, mending what can be mended; runs no tests
   tidy               the house rules alone
   bench [--peer [SCRIPT]]  speed and memory; with --peer also Docker's, in the same run
+  crash [--cycles N] [--seed S]  kill the store and cut its power so often: nothing may be lost
   vm                 the daemon on an emulated machine with cgroup version 2 alone (minutes)";
 
 fn main() -> ExitCode {
@@ -43,7 +45,7 @@ fn main() -> ExitCode {
 
 fn run(words: &[String]) -> Result<()> {
     let Some((verb, rest)) = words.split_first() else { bail!("{USAGE}") };
-    let takes_words = matches!(verb.as_str(), "test" | "bench");
+    let takes_words = matches!(verb.as_str(), "test" | "bench" | "crash");
     if !takes_words && let Some(word) = rest.first() {
         bail!("{verb} takes no arguments, but got {word}\n\n{USAGE}");
     }
@@ -55,6 +57,7 @@ fn run(words: &[String]) -> Result<()> {
         "fix" => fix::run(),
         "tidy" => tidy::run(),
         "bench" => bench::run(rest),
+        "crash" => crash::run(rest),
         "vm" => vm::run(),
         "help" | "-h" | "--help" => {
             println!("{USAGE}");

@@ -199,7 +199,6 @@ mod tests {
             address: address.into(),
             node_id: node.into(),
             ready,
-            ..Backend::default()
         };
         let endpoint = EndpointAssignment {
             id: "s1/net1".into(),

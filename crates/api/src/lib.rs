@@ -5,11 +5,13 @@
 #![forbid(unsafe_code)]
 
 mod redact;
+mod standing;
 
 pub mod constraint;
 pub mod duration;
 pub mod id;
 pub mod image;
+pub mod kernel;
 pub mod mount;
 pub mod name;
 pub mod object;

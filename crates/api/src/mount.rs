@@ -117,12 +117,13 @@ impl Builder {
     ) -> Result<(), MountError> {
         self.used.push("bind");
         match (option, value) {
-            ("propagation", "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave") => {
+            ("propagation", "private" | "rprivate" | "slave" | "rslave") => {
                 self.mount.bind_propagation = value.to_owned();
             }
-            ("propagation", _) => {
-                return Err(bad(key, value, "must be [r]private, [r]shared or [r]slave"));
+            ("propagation", "shared" | "rshared") => {
+                return Err(MountError::Unsupported(format!("bind-propagation={value}")));
             }
+            ("propagation", _) => return Err(bad(key, value, "must be [r]private or [r]slave")),
             ("nonrecursive", _) => self.mount.bind_nonrecursive = parse_bool(key, value)?,
             ("recursive", "enabled") => self.mount.bind_nonrecursive = false,
             ("recursive", "disabled") => self.mount.bind_nonrecursive = true,
@@ -152,10 +153,9 @@ impl Builder {
             "label" => {
                 self.mount.volume_labels.extend([pair()]);
             }
-            "driver" => self.mount.volume_driver = value.to_owned(),
-            "opt" => {
-                self.mount.volume_driver_opts.extend([pair()]);
-            }
+            "driver" if value == "local" => self.mount.volume_driver = value.to_owned(),
+            "driver" => return Err(MountError::Unsupported(format!("volume-driver={value}"))),
+            "opt" => return Err(MountError::Unsupported("volume-opt".into())),
             "subpath" => return Err(MountError::Unsupported("volume-subpath".into())),
             _ => return Err(MountError::Unknown { key: key.into(), field: field.into() }),
         }
@@ -245,6 +245,9 @@ mod tests {
             "type=x,target=/b",
             "target=/b,foo=1",
             "target=/b,ro=maybe",
+            "target=/b,volume-driver=nfs",
+            "target=/b,volume-opt=type=tmpfs",
+            "type=bind,source=/a,target=/b,bind-propagation=rshared",
             "target",
         ] {
             assert!(parse_csv(text).is_err(), "{text}");

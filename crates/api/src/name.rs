@@ -36,6 +36,15 @@ static FILE: LazyLock<Regex> =
     LazyLock::new(|| regex("^[a-zA-Z0-9]+(?:[a-zA-Z0-9-_.]*[a-zA-Z0-9])?$"));
 static LOCAL: LazyLock<Regex> = LazyLock::new(|| regex("^[a-zA-Z0-9][a-zA-Z0-9_.-]+$"));
 
+/// Networks that every node has by itself: a service may name them, nobody makes or removes them, and no object stands for
+/// them.
+const NODE_NETWORKS: [&str; 3] = ["host", "bridge", "none"];
+
+/// Whether it is the name of a network that every node has by itself.
+pub fn is_node_network(name: &str) -> bool {
+    NODE_NETWORKS.contains(&name)
+}
+
 /// A service's name becomes a DNS label: at most 63 characters.
 pub fn service(name: &str) -> Result<(), NameError> {
     if !DNS.is_match(name) {

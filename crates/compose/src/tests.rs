@@ -77,7 +77,7 @@ networks:
   outside: {external: true, name: real}
   host: {external: true}
 volumes:
-  data: {driver: local, driver_opts: {o: p}, labels: {a: b}}
+  data: {driver: local, labels: {a: b}}
   kept: {external: true}
 secrets:
   key: {external: true}

@@ -11,6 +11,8 @@ use tonic::Code;
 
 /// Exit code of a wait that the user ended with Ctrl-C, as shells have it.
 const INTERRUPTED: u8 = 130;
+/// Exit code of a command line that makes no sense, as most tools have it.
+const MISUSED: u8 = 2;
 
 /// The daemon's answer to a request it would not do.
 #[derive(Debug)]
@@ -85,6 +87,21 @@ pub fn join(errors: Vec<Error>) -> Result<()> {
     Err(anyhow::anyhow!(lines.join("\n")))
 }
 
+/// Says what is wrong with the command line, in one line as any other error, and gives the exit code
+/// of a wrong use. `said` is the parser's text.
+pub fn misused(said: &str) -> ExitCode {
+    crate::output::note(in_one_line(said));
+    ExitCode::from(MISUSED)
+}
+
+/// The error and the tips for it, without the usage that follows.
+fn in_one_line(said: &str) -> String {
+    let paragraphs = said.split("\n\n").enumerate();
+    let told = paragraphs.filter(|(at, text)| *at == 0 || text.trim_start().starts_with("tip:"));
+    let words: Vec<&str> = told.flat_map(|(_, text)| text.lines().map(str::trim)).collect();
+    words.join(" ").trim_end().to_owned()
+}
+
 /// Says the error on stderr and gives the exit code for it.
 pub fn report(error: &Error) -> ExitCode {
     if let Some(Quiet(code)) = error.downcast_ref::<Quiet>() {
@@ -113,6 +130,14 @@ mod tests {
         let joined = join(vec![anyhow::anyhow!("no a"), anyhow::anyhow!("no b")]);
         assert_eq!(joined.unwrap_err().to_string(), "no a\nno b");
         assert!(join(vec![]).is_ok());
+    }
+
+    #[test]
+    fn a_wrong_use_is_said_in_one_line() {
+        let said = "error: invalid value 'x'\n  [possible values: a, b]\n\nFor more, try --help\n";
+        assert_eq!(in_one_line(said), "error: invalid value 'x' [possible values: a, b]");
+        let said = "error: unrecognized 'nod'\n\n  tip: there is 'node'\n\nUsage: swarmctl\n";
+        assert_eq!(in_one_line(said), "error: unrecognized 'nod' tip: there is 'node'");
     }
 
     #[test]

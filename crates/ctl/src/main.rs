@@ -8,9 +8,14 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 
 fn main() -> ExitCode {
-    let cli = swarm_ctl::Cli::parse();
+    let cli = match swarm_ctl::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) if is_help(&answer) => answer.exit(),
+        Err(error) => return swarm_ctl::failure::misused(&error.to_string()),
+    };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return swarm_ctl::failure::report(&error.into()),
@@ -22,4 +27,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => swarm_ctl::failure::report(&error),
     }
+}
+
+/// Help, asked for or because nothing was, and the version.
+fn is_help(answer: &clap::Error) -> bool {
+    !answer.use_stderr() || answer.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
 }

@@ -17,8 +17,8 @@ pub enum Audience {
     Members,
     /// Users: root on a manager's host, or a manager's certificate.
     Operators,
-    /// Managers speaking Raft. Judged by certificate alone: a follower that lags may not know yet that its leader was
-    /// promoted, and must hear it all the same to catch up.
+    /// Managers speaking Raft. A certificate is enough unless the view knows that its node is no manager any more: a
+    /// follower that lags may not know yet that its leader was promoted, and must hear it all the same to catch up.
     Peers,
 }
 
@@ -38,8 +38,13 @@ impl Gate {
     /// The caller, if it may make this call.
     pub fn admit<T>(&self, request: &Request<T>, audience: Audience) -> Result<Caller, Status> {
         let caller = request.extensions().get::<Caller>().cloned().unwrap_or(Caller::Anonymous);
-        judge(&self.store.view(), &self.cluster_id, &caller, audience)?;
+        self.judge(&caller, audience)?;
         Ok(caller)
+    }
+
+    /// Whether this caller is of the audience, as far as is known here now.
+    pub fn judge(&self, caller: &Caller, audience: Audience) -> Result<(), Status> {
+        judge(&self.store.view(), &self.cluster_id, caller, audience)
     }
 
     /// The id of the calling node; the local socket has none.
@@ -78,7 +83,7 @@ fn judge(view: &View, cluster: &str, caller: &Caller, audience: Audience) -> Res
     }
     let manager = match audience {
         Audience::Members => return Ok(()),
-        Audience::Peers => role == NodeRole::Manager,
+        Audience::Peers => role == NodeRole::Manager && !was_manager(view, node_id),
         _ => role == NodeRole::Manager && is_manager(view, node_id),
     };
     match manager {
@@ -94,10 +99,18 @@ pub fn is_removed(view: &View, node_id: &str) -> bool {
     view.cluster().is_some_and(|c| c.removed_nodes.iter().any(|r| r.node_id == node_id))
 }
 
-/// A demoted node may still hold its old certificate for a moment: the store knows better. It does not know itself yet
-/// before the first leader made the node's object.
+/// A demoted node may hold its old certificate until that expires: the store knows better, once there is anything in it.
 fn is_manager(view: &View, node_id: &str) -> bool {
-    view.get::<Node>(node_id).is_none_or(|n| n.role() == NodeRole::Manager)
+    match view.get::<Node>(node_id) {
+        Some(node) => node.role() == NodeRole::Manager,
+        None => view.cluster().is_none(),
+    }
+}
+
+/// Not the contrary of [`is_manager`]: of a node that this replica knows as a worker, or not at all, it may just not have
+/// heard yet that it was promoted.
+fn was_manager(view: &View, node_id: &str) -> bool {
+    view.get::<Node>(node_id).is_some_and(|n| n.was_manager && n.role() == NodeRole::Worker)
 }
 
 #[cfg(test)]

@@ -25,9 +25,6 @@ mod tests;
 /// Life of a node's certificate unless the swarm's settings say otherwise.
 pub const CERT_EXPIRY: Duration = Duration::from_secs(90 * 24 * 3600);
 
-/// Tunnel ends are 169.254.x.y, and this many fit.
-const MAX_VTEP: u32 = 65_000;
-
 /// The identity service.
 pub struct NodeCa {
     store: Store,
@@ -61,6 +58,7 @@ impl NodeCa {
             role: role.into(),
             certificate_pem,
             root_ca_pem: root_ca_pem.unwrap_or_default(),
+            data_path_port: cluster.data_path_port,
         })
     }
 
@@ -89,13 +87,12 @@ impl NodeCa {
                 if tx.view().get::<Node>(node_id).is_some() {
                     return Ok(());
                 }
-                let vtep = free_vtep(tx.view())?;
                 let spec = NodeSpec {
                     annotations: Some(Annotations::default()),
                     desired_role: role.into(),
                     availability: request.availability,
                 };
-                Ok(tx.create(new_node(node_id, &request.hostname, spec, vtep))?)
+                Ok(tx.create(new_node(node_id, &request.hostname, spec))?)
             })
             .await
     }
@@ -118,7 +115,7 @@ impl NodeCa {
 }
 
 /// The object of a node that has just been given an identity.
-pub fn new_node(node_id: &str, hostname: &str, spec: NodeSpec, vtep: u32) -> Node {
+pub fn new_node(node_id: &str, hostname: &str, spec: NodeSpec) -> Node {
     let role = spec.desired_role;
     let description = NodeDescription { hostname: hostname.to_owned(), ..Default::default() };
     let certificate =
@@ -130,17 +127,8 @@ pub fn new_node(node_id: &str, hostname: &str, spec: NodeSpec, vtep: u32) -> Nod
         description: Some(description),
         status: Some(NodeStatus::default()),
         certificate: Some(certificate),
-        vtep,
         ..Node::default()
     }
-}
-
-/// The smallest number that no node has.
-pub fn free_vtep(view: &View) -> Result<u32, Refusal> {
-    let taken: std::collections::BTreeSet<u32> = view.all::<Node>().map(|n| n.vtep).collect();
-    (1..=MAX_VTEP).find(|vtep| !taken.contains(vtep)).ok_or_else(|| {
-        Refusal::Conflict(format!("the swarm is full: it has {MAX_VTEP} nodes, remove one first"))
-    })
 }
 
 fn preparing() -> Refusal {

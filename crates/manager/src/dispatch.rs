@@ -155,9 +155,15 @@ impl dispatcher_server::Dispatcher for Dispatcher {
         }
         let remote = request.remote_addr().map_or_else(String::new, |a| a.ip().to_string());
         let description = request.into_inner().description;
-        register::register(shared, &node_id, description.as_ref(), &remote).await?;
         let grace = liveness::grace(&shared.store.view());
+        // Before it registers: nobody then declares it silent over its own word that it is ready.
         let session = shared.sessions.open(&node_id, &shared.term, grace);
+        let registered = register::register(shared, &node_id, description.as_ref(), &remote).await;
+        if let Err(refusal) = registered {
+            shared.sessions.close(&session);
+            return Err(refusal.into());
+        }
+        session.extend(grace);
         let (sender, receiver) = mpsc::channel(stream::DEPTH);
         shared.streams.spawn(stream::session(Arc::clone(shared), session, sender));
         Ok(Response::new(ReceiverStream::new(receiver)))
@@ -170,6 +176,7 @@ impl dispatcher_server::Dispatcher for Dispatcher {
         let session = self.session_of(&request, &request.get_ref().session_id)?;
         let view = self.shared.store.view();
         session.extend(liveness::grace(&view));
+        register::revive(&self.shared, &session).await?;
         let period = Some(to_proto(liveness::period(&view)));
         Ok(Response::new(HeartbeatResponse { period }))
     }

@@ -17,6 +17,7 @@ pub mod reconcile;
 pub mod refusal;
 pub mod watch_service;
 
+mod budget;
 mod dispatcher_front;
 mod lead;
 mod membership;

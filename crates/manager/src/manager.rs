@@ -92,8 +92,8 @@ struct Inner {
     // For requests passed on; Raft has connections of its own.
     peers: Peers,
     seats: watch::Receiver<Seat>,
-    // What keeps it from being ready, in words.
-    entry: watch::Receiver<String>,
+    // What keeps it out of the group, in words; `None` once it is in.
+    entry: watch::Receiver<Option<String>>,
     fatal: watch::Sender<Option<String>>,
     cancel: CancellationToken,
     tasks: TaskTracker,
@@ -113,7 +113,8 @@ impl Manager {
         );
         let replica = Replica::open(replica, Arc::new(transport)).await?;
         let seats = watch::Sender::new(Seat::Vacant);
-        let entry = watch::Sender::new("no leader has been heard of yet".to_owned());
+        let outside = matches!(mode, Mode::Join { .. } | Mode::Restart { .. });
+        let entry = watch::Sender::new(outside.then(|| "no manager was asked yet".to_owned()));
         let manager = Self(Arc::new(Inner {
             replica: replica.clone(),
             clock: config.clock.clone(),
@@ -167,7 +168,7 @@ impl Manager {
     }
 
     /// Lets this replica into the group, if it is not in it yet.
-    fn enter(&self, remotes: Vec<String>, addr: String, state: watch::Sender<String>) {
+    fn enter(&self, remotes: Vec<String>, addr: String, state: watch::Sender<Option<String>>) {
         let entry = entry::Entry {
             replica: self.0.replica.clone(),
             credentials: self.0.credentials.clone(),
@@ -220,22 +221,29 @@ impl Manager {
         routes::routes(&self.0)
     }
 
-    /// Waits until a leader is known and this manager can serve.
+    /// Waits until this manager votes, a leader is known, and it can serve. Earlier nobody may count on it: were the
+    /// others to lose one, its vote would be missing.
     pub async fn ready(&self, within: Duration) -> Result<(), ManagerError> {
-        let mut seats = self.0.seats.clone();
-        match tokio::time::timeout(within, seats.wait_for(Seat::is_taken)).await {
-            Ok(Ok(_)) => Ok(()),
-            _ => {
-                let failed = self.0.fatal.borrow().clone();
-                let reason = failed.unwrap_or_else(|| self.0.entry.borrow().clone());
-                Err(ManagerError::NotReady { waited: within, reason })
-            }
+        let (mut seats, mut entry) = (self.0.seats.clone(), self.0.entry.clone());
+        let both = async {
+            let entered = entry.wait_for(Option::is_none).await.is_ok();
+            entered && seats.wait_for(Seat::is_taken).await.is_ok()
+        };
+        match tokio::time::timeout(within, both).await {
+            Ok(true) => Ok(()),
+            _ => Err(ManagerError::NotReady { waited: within, reason: self.obstacle() }),
         }
     }
 
-    /// Whether a leader is known and this manager can serve.
+    fn obstacle(&self) -> String {
+        let failed = self.0.fatal.borrow().clone();
+        let outside = failed.or_else(|| self.0.entry.borrow().clone());
+        outside.unwrap_or_else(|| "no leader is known".into())
+    }
+
+    /// Whether this manager votes, a leader is known, and it can serve.
     pub fn is_ready(&self) -> bool {
-        self.0.seats.borrow().is_taken()
+        self.0.entry.borrow().is_none() && self.0.seats.borrow().is_taken()
     }
 
     /// Node id and address of the leader, if this manager or another leads. For `info`.

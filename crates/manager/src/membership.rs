@@ -103,13 +103,20 @@ impl RoleManager {
                 {
                     return Ok(());
                 }
-                node.set_role(role);
-                if role == NodeRole::Worker {
-                    node.manager_status = None;
-                }
+                take_role(&mut node, role);
                 Ok(tx.update(node)?)
             })
             .await
+    }
+}
+
+/// What a change of role leaves with the node.
+fn take_role(node: &mut Node, role: NodeRole) {
+    node.was_manager =
+        role == NodeRole::Worker && (node.was_manager || node.role() == NodeRole::Manager);
+    node.set_role(role);
+    if role == NodeRole::Worker {
+        node.manager_status = None;
     }
 }
 

@@ -1,9 +1,9 @@
 //! Any manager answers: [`Front`] stands before each service and passes a request on to the leader where this manager is
 //! not the one. Raft's own services have no front.
 //!
-//! It reads no message: requests and answers stay raw. The original caller travels in a header, believed only from a
-//! manager's certificate. Nothing is sent twice; whoever asked repeats what was refused as unavailable. Every answer
-//! ends with the term it was begun under, so no stream hangs on a leader that is gone.
+//! It reads no message: requests and answers stay raw. The original caller travels in a header, believed only from a node
+//! that is a manager now, whatever its certificate says. Nothing is sent twice; whoever asked repeats what was refused as
+//! unavailable. Every answer ends with the term it was begun under, so no stream hangs on a leader that is gone.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -20,6 +20,7 @@ use tonic::body::Body;
 use tonic::server::NamedService;
 use tower::Service;
 
+use crate::authorize::{Audience, Gate};
 use crate::peers::Peers;
 use crate::refusal::NO_LEADER;
 use crate::seat::{Seat, Seats};
@@ -38,13 +39,15 @@ const CALLER_HEADER: &str = "swarm-caller";
 pub struct Front<S> {
     inner: S,
     seats: Seats,
+    gate: Gate,
     peers: Option<Peers>,
 }
 
 impl<S> Front<S> {
-    /// `inner` answers while this manager leads. Without `peers` (standalone) nothing is ever passed on.
-    pub fn new(inner: S, seats: Seats, peers: Option<Peers>) -> Self {
-        Self { inner, seats, peers }
+    /// `inner` answers while this manager leads; `gate` judges who may speak for others. Without `peers` (standalone)
+    /// nothing is ever passed on.
+    pub fn new(inner: S, seats: Seats, gate: Gate, peers: Option<Peers>) -> Self {
+        Self { inner, seats, gate, peers }
     }
 }
 
@@ -79,7 +82,7 @@ where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
 {
     async fn answer(mut self, mut request: Request<Body>) -> Result<Response<Body>, Status> {
-        let passed_on = restore_caller(&mut request)?;
+        let passed_on = restore_caller(&self.gate, &mut request)?;
         match taken(&mut self.seats).await? {
             Seat::Here { term, .. } => {
                 let answer = within(&term, self.inner.call(request)).await?;
@@ -134,15 +137,14 @@ async fn within<F: Future>(term: &CancellationToken, work: F) -> Result<F::Outpu
 }
 
 /// Puts the original caller into the extensions of a request that a manager passed on. Tells whether it was passed on.
-fn restore_caller(request: &mut Request<Body>) -> Result<bool, Status> {
+fn restore_caller(gate: &Gate, request: &mut Request<Body>) -> Result<bool, Status> {
     let Some(header) = request.headers_mut().remove(CALLER_HEADER) else {
         return Ok(false);
     };
-    let from_manager = matches!(
-        request.extensions().get::<Caller>(),
-        Some(Caller::Node { role: NodeRole::Manager, .. })
-    );
-    if !from_manager {
+    let passed_on_by = request.extensions().get::<Caller>().unwrap_or(&Caller::Anonymous);
+    let from_manager = matches!(passed_on_by, Caller::Node { role: NodeRole::Manager, .. });
+    // A manager that was demoted or removed still has its certificate.
+    if !from_manager || gate.judge(passed_on_by, Audience::Operators).is_err() {
         return Err(Status::permission_denied("only a manager may pass on a request"));
     }
     let caller = header.to_str().ok().and_then(decode);
@@ -193,6 +195,9 @@ fn decode(text: &str) -> Option<Caller> {
 
 #[cfg(test)]
 mod tests {
+    use swarm_api::{Annotations, Cluster, ClusterSpec, Node, RemovedNode};
+    use swarm_raft_store::{Store, StoreError};
+
     use super::*;
 
     fn node(role: NodeRole) -> Caller {
@@ -211,23 +216,60 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_worker_cannot_pose_as_another_caller() {
-        let mut request = Request::new(Body::empty());
-        request.headers_mut().insert(CALLER_HEADER, HeaderValue::from_static("local"));
-        request.extensions_mut().insert(node(NodeRole::Worker));
-        let status = restore_caller(&mut request).unwrap_err();
-        assert_eq!(status.code(), tonic::Code::PermissionDenied);
+    /// A gate to cluster `c1`, where `n1` is a manager, `demoted` is none any more and `removed` is gone.
+    async fn gate() -> Gate {
+        let store = Store::standalone();
+        let annotations = Some(Annotations { name: "default".into(), ..Default::default() });
+        let cluster = Cluster {
+            id: "c1".into(),
+            spec: Some(ClusterSpec { annotations, ..ClusterSpec::default() }),
+            removed_nodes: vec![RemovedNode { node_id: "removed".into(), refused_until: None }],
+            ..Cluster::default()
+        };
+        let manager = Node { id: "n1".into(), role: NodeRole::Manager.into(), ..Node::default() };
+        let demoted = Node { id: "demoted".into(), was_manager: true, ..Node::default() };
+        let made = store.transact(0, |tx| {
+            tx.create(cluster.clone())?;
+            tx.create(manager.clone())?;
+            tx.create(demoted.clone())
+        });
+        made.await.map_err(|e: StoreError| e).unwrap();
+        Gate::new(store, "c1".into())
     }
 
-    #[test]
-    fn a_manager_passes_on_who_called_it() {
+    #[tokio::test]
+    async fn only_a_manager_of_now_may_speak_for_others() {
+        let gate = gate().await;
+        let manager = |id: &str| Caller::Node {
+            node_id: id.into(),
+            role: NodeRole::Manager,
+            cluster_id: "c1".into(),
+        };
+        for caller in [
+            node(NodeRole::Worker),
+            manager("demoted"),
+            manager("removed"),
+            manager("never-heard-of"),
+            Caller::Local,
+            Caller::Anonymous,
+        ] {
+            let mut request = Request::new(Body::empty());
+            request.headers_mut().insert(CALLER_HEADER, HeaderValue::from_static("local"));
+            request.extensions_mut().insert(caller.clone());
+            let status = restore_caller(&gate, &mut request).unwrap_err();
+            assert_eq!(status.code(), tonic::Code::PermissionDenied, "{caller:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_manager_passes_on_who_called_it() {
+        let gate = gate().await;
         let mut request = Request::new(Body::empty());
         request.extensions_mut().insert(node(NodeRole::Worker));
         name_caller(&mut request).unwrap();
         request.extensions_mut().insert(node(NodeRole::Manager));
-        assert!(restore_caller(&mut request).unwrap());
+        assert!(restore_caller(&gate, &mut request).unwrap());
         assert_eq!(request.extensions().get::<Caller>(), Some(&node(NodeRole::Worker)));
-        assert!(!restore_caller(&mut request).unwrap());
+        assert!(!restore_caller(&gate, &mut request).unwrap());
     }
 }

@@ -9,10 +9,12 @@ mod birth;
 mod clean;
 mod draft;
 mod enforce;
+mod lost;
 mod orchestrate;
 mod placing;
 mod plan;
 mod reap;
+mod reference;
 mod restart;
 mod runner;
 mod scope;
@@ -42,7 +44,6 @@ fn pass_over(view: &View, now: i64, ids: &mut dyn FnMut() -> String, scope: &Sco
     let mut owned = Draft::new(view, now, ids);
     let draft = &mut owned;
     if scope.everything || scope.networks {
-        allocate::number_nodes(draft);
         allocate::allocate_networks(draft);
     }
     let mut services = scope.services(view);
@@ -67,6 +68,7 @@ fn pass_over(view: &View, now: i64, ids: &mut dyn FnMut() -> String, scope: &Sco
 /// All that concerns one service, save the placement of its tasks. Returns when to look at it again.
 fn tend(draft: &mut Draft<'_>, service_id: &str) -> Wake {
     let mut wake = Wake::default();
+    lost::orphan(draft, service_id, &mut wake);
     let Some(service) = draft.service(service_id).cloned() else {
         orchestrate::abandon(draft, service_id);
         reap::settle(draft, service_id);

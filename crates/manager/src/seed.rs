@@ -9,7 +9,7 @@ use swarm_api::*;
 use swarm_ca::{JoinToken, Root};
 use swarm_raft_store::Store;
 
-use crate::ca_service::{CERT_EXPIRY, free_vtep, new_node};
+use crate::ca_service::{CERT_EXPIRY, new_node};
 use crate::clock::Clock;
 use crate::refusal::Refusal;
 
@@ -72,8 +72,7 @@ pub async fn ensure(
             }
             tx.create(cluster.clone())?;
             tx.create(ingress.clone())?;
-            let vtep = free_vtep(tx.view())?;
-            Ok(tx.create(first_node(seed, vtep))?)
+            Ok(tx.create(first_node(seed))?)
         })
         .await
 }
@@ -125,11 +124,11 @@ fn ingress() -> Network {
     Network { id: id::random_id(), spec: Some(spec), ..Network::default() }
 }
 
-fn first_node(seed: &ClusterSeed, vtep: u32) -> Node {
+fn first_node(seed: &ClusterSeed) -> Node {
     let spec = NodeSpec {
         annotations: Some(Annotations::default()),
         desired_role: NodeRole::Manager.into(),
         availability: seed.availability.into(),
     };
-    new_node(&seed.node_id, &seed.hostname, spec, vtep)
+    new_node(&seed.node_id, &seed.hostname, spec)
 }

@@ -91,8 +91,9 @@ pub async fn join(
     let mut settings = settings(daemon, &wanted)?;
     // Before a manager is asked: an address in use must not leave a node in the cluster's list.
     drop(bind(&settings).await.map_err(|e| Status::failed_precondition(format!("{e:#}")))?);
-    let (identity, remote) = enrol(daemon, &request, &token).await?;
+    let Enrolment { identity, remote, data_path_port } = enrol(daemon, &request, &token).await?;
     settings.managers = vec![remote];
+    settings.data_path_port = data_path_port;
     let role = identity.role;
     let node_id = identity.node_id.clone();
     let mode =
@@ -145,13 +146,13 @@ async fn enrol(
     daemon: &Daemon,
     request: &JoinRequest,
     token: &JoinToken,
-) -> Result<(Identity, String), Status> {
+) -> Result<Enrolment, Status> {
     let missing = || Status::invalid_argument("the address of a manager is missing");
     let mut failure = missing();
     for remote in &request.remote_addrs {
         let remote = with_port(remote);
         match enrol_at(daemon, request, token, &remote).await {
-            Ok(identity) => return Ok((identity, remote)),
+            Ok(enrolment) => return Ok(enrolment),
             // What a manager refuses, the others refuse too.
             Err(status) if status.code() == Code::Unavailable => failure = unreachable(&status),
             Err(status) => return Err(status),
@@ -173,7 +174,7 @@ async fn enrol_at(
     request: &JoinRequest,
     token: &JoinToken,
     remote: &str,
-) -> Result<Identity, Status> {
+) -> Result<Enrolment, Status> {
     let root = fetch_root(remote, token).await.map_err(|error| match error {
         CaError::WrongRoot { .. } => Status::permission_denied(error.to_string()),
         _ => Status::unavailable(error.to_string()),
@@ -190,7 +191,23 @@ async fn enrol_at(
     let answer = timeout(ISSUE_TIMEOUT, client.issue_certificate(issue)).await;
     let slow = || Status::unavailable(format!("{remote}: no answer within {ISSUE_TIMEOUT:?}"));
     let answer = answer.map_err(|_| slow())??.into_inner();
-    Identity::new(answer.certificate_pem, key, answer.root_ca_pem).map_err(internal)
+    // The whole cluster carries its overlay traffic on one port.
+    let port = u16::try_from(answer.data_path_port).ok().filter(|port| *port > 0);
+    let data_path_port = port.ok_or_else(|| internal("the manager told no data path port"))?;
+    let identity = Identity::new(answer.certificate_pem, key, answer.root_ca_pem);
+    Ok(Enrolment {
+        identity: identity.map_err(internal)?,
+        remote: remote.to_owned(),
+        data_path_port,
+    })
+}
+
+/// What a joiner gets.
+struct Enrolment {
+    identity: Identity,
+    /// The manager that gave it.
+    remote: String,
+    data_path_port: u16,
 }
 
 fn first_identity(cluster_id: &str, node_id: &str) -> Result<(Root, Identity), CaError> {

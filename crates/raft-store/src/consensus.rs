@@ -173,7 +173,8 @@ impl Consensus {
     pub(crate) fn members(&self) -> Vec<MemberState> {
         let metrics = self.metrics();
         let membership = metrics.membership_config.membership();
-        let voters: Vec<u64> = membership.voter_ids().collect();
+        // While it is let in or removed, a majority of either group must be had without it.
+        let configs = membership.get_joint_config();
         let leads = leads(&metrics);
         let answered = |id: &u64| match (&metrics.heartbeat, &metrics.replication) {
             _ if *id == self.raft_id => true,
@@ -184,7 +185,7 @@ impl Consensus {
         };
         let states = membership.nodes().map(|(id, place)| MemberState {
             member: place.member(*id),
-            voter: voters.contains(id),
+            voter: configs.iter().all(|voters| voters.contains(id)),
             reachable: answered(id),
             is_leader: metrics.current_leader == Some(*id),
         });

@@ -77,8 +77,8 @@ impl Store {
     /// and applied here.
     ///
     /// Transactions that come while another is on its way to the disks share one command and one
-    /// sync, and yet each sees all before it. `decide` may run several times. If it writes nothing, nothing is proposed. `now_ns` is the
-    /// caller's wall clock. Leader only ([`StoreError::NotLeader`]).
+    /// sync, and yet each sees all before it. `decide` may run several times. If it writes nothing,
+    /// nothing is proposed. `now_ns` is the caller's wall clock. Leader only ([`StoreError::NotLeader`]).
     pub async fn transact<R, E: From<StoreError>>(
         &self,
         now_ns: i64,

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use swarm_api::{Node, NodeAvailability, NodeState, Task, TaskState};
+use swarm_api::{Node, NodeAvailability, Task, TaskState};
 
 use crate::demand::{Demand, generic_counts};
 
@@ -98,7 +98,7 @@ impl NodeInfo {
     pub(crate) fn is_available(&self) -> bool {
         let active = self.node.spec.as_ref().map_or(NodeAvailability::Active, |s| s.availability())
             == NodeAvailability::Active;
-        active && self.node.status.as_ref().is_some_and(|s| s.state() == NodeState::NodeReady)
+        active && self.node.is_ready()
     }
 
     pub(crate) fn has_room(&self, demand: &Demand) -> bool {

@@ -5,7 +5,7 @@ unit=system.slice/swarmd.service
 mkdir -p "$GROUPS/$unit"
 daemon "$unit"
 check "the daemon starts" within 60 test -S /run/swarmd/swarmd.sock
-check "a cluster is made" swarmctl init --advertise-addr 198.18.0.1
+check "a cluster is made" make_cluster
 check "an image is loaded" swarmctl image load -i /vm/busybox.tar
 
 swarmctl service create --detach --name web --limit-memory 64M --limit-cpu 0.5 --limit-pids 50 \

@@ -10,7 +10,7 @@ daemon $own --cgroup-parent $own/containers
 check "below: the daemon starts" within 60 test -S /run/swarmd/swarmd.sock
 check "below: it moved into a leaf" is "$own/daemon" "$(group_of $swarmd)"
 check "below: with everything that was there" is "$own/daemon" "$(group_of $bystander)"
-check "below: a cluster is made" swarmctl init --advertise-addr 198.18.0.1
+check "below: a cluster is made" make_cluster
 check "below: an image is loaded" swarmctl image load -i /vm/busybox.tar
 swarmctl service create --detach --name web --limit-memory 64M busybox sleep 1000 >/dev/null
 check "below: a service runs" within 90 running web
@@ -32,7 +32,7 @@ mkdir -p "$GROUPS/taken" "$GROUPS/apart"
 echo $bystander >"$GROUPS/taken/cgroup.procs"
 daemon apart --cgroup-parent taken/containers
 check "taken: the daemon starts" within 60 test -S /run/swarmd/swarmd.sock
-check "taken: a cluster is made" swarmctl init --advertise-addr 198.18.0.1
+check "taken: a cluster is made" make_cluster
 swarmctl service create --detach --name web busybox sleep 1000 >/dev/null
 refused() { has "has processes of its own" "$(swarmctl service ps --no-trunc web)"; }
 check "a parent with processes of others is refused" within 60 refused

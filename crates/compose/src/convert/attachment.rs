@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use swarm_api::{NetworkAttachmentConfig, PortConfig, port};
+use swarm_api::{NetworkAttachmentConfig, PortConfig, name, port};
 
 use super::Converter;
-use super::network::{DEFAULT, is_predefined};
+use super::network::DEFAULT;
 use crate::node::Entry;
 use crate::problem::Problem;
 use crate::view::View;
@@ -44,7 +44,7 @@ impl<'a> Converter<'a> {
         };
         self.used.insert(key.to_owned());
         let mut attachment = NetworkAttachmentConfig { target, ..Default::default() };
-        if !is_predefined(&attachment.target) {
+        if !name::is_node_network(&attachment.target) {
             attachment.aliases.push(service.key.clone());
         }
         if let Some(view) = options {
@@ -52,8 +52,6 @@ impl<'a> Converter<'a> {
             let report = &mut *self.report;
             let aliases = report.field(view, "aliases", View::texts).unwrap_or_default();
             attachment.aliases.extend(aliases.into_iter().filter(|alias| *alias != service.key));
-            attachment.driver_opts =
-                report.field(view, "driver_opts", View::pairs).unwrap_or_default();
         }
         Some(attachment)
     }

@@ -45,8 +45,6 @@ impl<'a> Converter<'a> {
         container.stop_signal = text("stop_signal");
         let mut flag = |key| report.field(service, key, View::boolean);
         container.init = flag("init");
-        container.tty = flag("tty").unwrap_or(false);
-        container.open_stdin = flag("stdin_open").unwrap_or(false);
         container.read_only = flag("read_only").unwrap_or(false);
         container.image = report.field(service, "image", image).unwrap_or_default();
         container.hostname = report.field(service, "hostname", templated).unwrap_or_default();

@@ -86,7 +86,6 @@ impl<'a> Converter<'a> {
         }
         mount.source = super::scoped_name(self.stack, key, text("name").as_deref());
         mount.volume_driver = text("driver").unwrap_or_default();
-        mount.volume_driver_opts = pairs("driver_opts").unwrap_or_default();
         mount.volume_labels = pairs("labels").unwrap_or_default();
         mount.volume_labels.insert(NAMESPACE_LABEL.to_owned(), self.stack.to_owned());
         Ok(())

@@ -9,8 +9,6 @@ use crate::view::View;
 
 /// The network of services that name none.
 pub const DEFAULT: &str = "default";
-/// Networks of each node; a stack may attach to them but never make them.
-const PREDEFINED: [&str; 3] = ["host", "bridge", "none"];
 
 impl<'a> Converter<'a> {
     /// Those that services use, sorted by key. Call it after `services`.
@@ -48,7 +46,7 @@ impl<'a> Converter<'a> {
             ["driver", "driver_opts", "ipam", "internal", "attachable", "enable_ipv6", "labels"];
         let named = self.named(entry, view, &exclusive);
         self.check_name(entry, view, &named, name::local);
-        if !named.external && is_predefined(&named.name) {
+        if !named.external && name::is_node_network(&named.name) {
             let name = &named.name;
             let message = format!("the network \"{name}\" exists already: say external: true");
             self.wrong(entry, view, message);
@@ -105,15 +103,9 @@ impl<'a> Converter<'a> {
     /// Checks the volumes' section; a volume itself is made by the node that first mounts it.
     pub fn volumes(&mut self) {
         for (entry, view) in self.report.map(&self.root.clone(), "volumes") {
-            let named = self.named(entry, &view, &["driver", "driver_opts", "labels"]);
+            let named = self.named(entry, &view, &["driver", "labels"]);
             self.check_name(entry, &view, &named, name::local);
-            self.report.field(&view, "driver", View::text);
-            self.report.field(&view, "driver_opts", View::pairs);
+            self.report.field(&view, "driver", |v| v.choice(&[("local", ())]));
         }
     }
-}
-
-/// Whether each node has a network of this name.
-pub fn is_predefined(name: &str) -> bool {
-    PREDEFINED.contains(&name)
 }

@@ -6,6 +6,7 @@ const LIMITS: &str = "use deploy.resources";
 const CPU_TIME: &str = "use deploy.resources.limits.cpus";
 const NO_FIELD: &str = "services have no such setting yet";
 const NAMESPACES: &str = "each task has its own namespaces";
+const NO_TERMINAL: &str = "not built yet: nothing attaches to a task; remove the key";
 const ADDRESSES: &str = "the cluster chooses addresses; reach services by name";
 
 /// Everything but `deploy`.
@@ -81,8 +82,8 @@ pub const KEYS: &[Key] = &[
     but("services.*.labels", "on the containers; deploy.labels are the service's"),
     no("services.*.links", "services of one network reach each other by name; remove the key"),
     yes("services.*.logging"),
-    yes("services.*.logging.driver"),
-    yes("services.*.logging.options"),
+    but("services.*.logging.driver", "json-file or local"),
+    but("services.*.logging.options", "max-size and max-file"),
     no("services.*.mac_address", ADDRESSES),
     no("services.*.mem_limit", LIMITS),
     no("services.*.mem_reservation", LIMITS),
@@ -94,7 +95,7 @@ pub const KEYS: &[Key] = &[
     yes("services.*.networks"),
     yes("services.*.networks.*"),
     yes("services.*.networks.*.aliases"),
-    yes("services.*.networks.*.driver_opts"),
+    no("services.*.networks.*.driver_opts", LATER),
     no("services.*.networks.*.gw_priority", NO_FIELD),
     no("services.*.networks.*.interface_name", NO_FIELD),
     no("services.*.networks.*.ipv4_address", ADDRESSES),
@@ -134,13 +135,13 @@ pub const KEYS: &[Key] = &[
     yes("services.*.secrets.[].mode"),
     no("services.*.security_opt", NO_FIELD),
     no("services.*.shm_size", NO_FIELD),
-    yes("services.*.stdin_open"),
+    no("services.*.stdin_open", NO_TERMINAL),
     yes("services.*.stop_grace_period"),
     yes("services.*.stop_signal"),
     no("services.*.storage_opt", NO_FIELD),
     yes("services.*.sysctls"),
     but("services.*.tmpfs", "with the options size, mode and ro"),
-    yes("services.*.tty"),
+    no("services.*.tty", NO_TERMINAL),
     yes("services.*.ulimits"),
     yes("services.*.ulimits.*"),
     yes("services.*.ulimits.*.soft"),
@@ -157,7 +158,7 @@ pub const KEYS: &[Key] = &[
     yes("services.*.volumes.[].read_only"),
     idle("services.*.volumes.[].consistency", "every mount is consistent"),
     yes("services.*.volumes.[].bind"),
-    yes("services.*.volumes.[].bind.propagation"),
+    but("services.*.volumes.[].bind.propagation", "[r]private or [r]slave"),
     but("services.*.volumes.[].bind.create_host_path", "false only: a node never makes the source"),
     but("services.*.volumes.[].bind.recursive", "enabled or disabled"),
     no("services.*.volumes.[].bind.selinux", NO_FIELD),

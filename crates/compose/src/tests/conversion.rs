@@ -57,7 +57,6 @@ fn every_form_of_a_mount_is_converted() {
         source: "shop_data".into(),
         target: target.into(),
         volume_driver: "local".into(),
-        volume_driver_opts: [("o".into(), "p".into())].into(),
         volume_labels: [("a".into(), "b".into()), (NAMESPACE_LABEL.into(), "shop".into())].into(),
         ..Mount::default()
     };

@@ -10,7 +10,7 @@ fn assert_one(lines: &str, want: &str) {
 #[test]
 fn values_of_the_wrong_kind_are_refused_where_they_stand() {
     for (lines, want) in [
-        ("tty: maybe", "4:10: services.web.tty: must be true or false, not \"maybe\""),
+        ("init: maybe", "4:11: services.web.init: must be true or false, not \"maybe\""),
         ("command: {a: b}", "4:14: services.web.command: must be a list, not a map"),
         ("user: [a]", "4:11: services.web.user: must be a string, not a list"),
         ("environment: x", "4:18: services.web.environment: must be a map, not a single value"),
@@ -142,9 +142,10 @@ fn mounts_say_what_is_wrong() {
              Windows drive: use the long form",
         ),
         (
-            "volumes: [{type: volume, source: data, target: /d, bind: {propagation: shared}}]",
+            "volumes: [{type: volume, source: data, target: /d, bind: {propagation: slave}}]",
             "cannot mix 'bind-*' options with mount type 'volume'",
         ),
+        ("volumes: ['/s:/d:shared']", "bind-propagation=shared is not supported"),
         ("volumes: [{type: image, source: i, target: /d}]", "mount type 'image' is not supported"),
         ("volumes: [{source: data, target: /d}]", "type is required: volume, bind or tmpfs"),
         ("volumes: [{type: bind, target: /d}]", "source is required for a bind mount"),
@@ -192,7 +193,7 @@ fn what_is_not_declared_is_named() {
 
 #[test]
 fn a_service_needs_an_image_that_can_be_one() {
-    let shown = load_text("services:\n  web: {tty: true}\n").unwrap_err().to_string();
+    let shown = load_text("services:\n  web: {init: true}\n").unwrap_err().to_string();
     assert_eq!(shown, "<stdin>:2:3: services.web: no image specified: name one with image");
     let shown = load_text("services:\n  web: {image: UPPER}\n").unwrap_err().to_string();
     assert_eq!(
@@ -238,7 +239,7 @@ fn variables_are_refused_and_warned_of_where_they_stand() {
 
 #[test]
 fn every_problem_is_shown_at_once() {
-    let shown = errors("tty: maybe\nfoo: bar\nprivileged: true\nnetworks: [nope]");
+    let shown = errors("init: maybe\nfoo: bar\nprivileged: true\nnetworks: [nope]");
     assert_eq!(shown.lines().count(), 4, "{shown}");
 }
 

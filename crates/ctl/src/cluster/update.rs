@@ -26,8 +26,7 @@ pub struct SpecFlags {
     /// How long a node's certificate lasts (2160h)
     #[arg(long, value_name = "DURATION", value_parser = swarm_api::duration::parse)]
     cert_expiry: Option<Duration>,
-    /// Log entries between two snapshots (10000)
-    #[arg(long, value_name = "N")]
+    #[arg(long, hide = true)]
     snapshot_interval: Option<u64>,
     #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "true")]
     autolock: Option<bool>,
@@ -41,6 +40,7 @@ impl SpecFlags {
     /// Refuses what is out of range or not built.
     pub fn check(&self) -> Result<()> {
         refuse("--autolock", self.autolock == Some(true))?;
+        refuse("--snapshot-interval", self.snapshot_interval.is_some())?;
         refuse("--max-snapshots", self.max_snapshots.is_some())?;
         refuse("--external-ca", !self.external_ca.is_empty())?;
         match self.cert_expiry {
@@ -56,7 +56,6 @@ impl SpecFlags {
         self.task_history_limit.is_some()
             || self.dispatcher_heartbeat.is_some()
             || self.cert_expiry.is_some()
-            || self.snapshot_interval.is_some()
     }
 
     fn edit(&self, spec: &mut ClusterSpec) {
@@ -68,9 +67,6 @@ impl SpecFlags {
         }
         if let Some(expiry) = self.cert_expiry {
             spec.node_cert_expiry = Some(swarm_api::time::to_proto(expiry));
-        }
-        if let Some(interval) = self.snapshot_interval {
-            spec.snapshot_interval = interval;
         }
     }
 
@@ -123,6 +119,8 @@ mod tests {
     fn settings_that_are_not_built_are_refused_by_name() {
         let flags = SpecFlags { autolock: Some(true), ..SpecFlags::default() };
         assert_eq!(flags.check().unwrap_err().to_string(), "--autolock is not supported yet");
+        let flags = SpecFlags { snapshot_interval: Some(9), ..SpecFlags::default() };
+        assert!(flags.check().unwrap_err().to_string().starts_with("--snapshot-interval is not"));
         let short = SpecFlags { cert_expiry: Some(Duration::from_secs(9)), ..SpecFlags::default() };
         assert!(short.check().unwrap_err().to_string().contains("1h0m0s"));
     }

@@ -102,6 +102,8 @@ pub struct Course {
     max_failures: Option<usize>,
     stable_since: Option<Duration>,
     rolling_back: bool,
+    /// Why, in the manager's words; its next message is only that it is done.
+    rollback_why: String,
     /// Failures that were told: a slot that fails the same way again is no news.
     told: BTreeSet<String>,
 }
@@ -117,6 +119,7 @@ impl Course {
             max_failures,
             stable_since: None,
             rolling_back: rollback_asked,
+            rollback_why: String::new(),
             told: BTreeSet::new(),
         }
     }
@@ -169,10 +172,15 @@ impl Course {
                     news.push(format!("service rolls back: {message}"));
                 }
                 self.rolling_back = true;
+                self.rollback_why.clone_from(message);
                 None
             }
             UpdateState::RollbackCompleted if self.rollback_asked => done.then_some(Verdict::Done),
-            UpdateState::RollbackCompleted => Some(self.stopped("service rolled back", message)),
+            UpdateState::RollbackCompleted => {
+                // Seen only once it was done: then there is no more to say than that.
+                let why = if self.rollback_why.is_empty() { message } else { &self.rollback_why };
+                Some(self.stopped("service rolled back", why))
+            }
             UpdateState::UpdateCompleted => done.then_some(Verdict::Done),
             UpdateState::Updating | UpdateState::UpdateNone => None,
         }

@@ -336,7 +336,39 @@ impl Networks {
     }
 }
 
+/// What stands for the network in a spec. Networks that every node has are not the manager's: their name is all there is.
 async fn id_of(client: &Client, network: &str) -> Result<String> {
+    if swarm_api::name::is_node_network(network) {
+        return Ok(network.to_owned());
+    }
     let request = GetNetworkRequest { network: network.to_owned() };
     Ok(ask!(client, get_network, request)?.network.unwrap_or_default().id)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A file that is gone with its test.
+    struct Temporary(std::path::PathBuf);
+
+    impl Drop for Temporary {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.0);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_network_that_every_node_has_is_not_looked_up() {
+        let socket = Temporary(std::env::temp_dir().join(swarm_api::id::random_id()));
+        // Nobody answers there.
+        let _listener = tokio::net::UnixListener::bind(&socket.0).unwrap();
+        let client = Client::connect(&format!("unix://{}", socket.0.display())).await.unwrap();
+        for name in ["host", "bridge", "none"] {
+            let found = tokio::time::timeout(Duration::from_secs(10), id_of(&client, name));
+            assert_eq!(found.await.expect("it asks nobody").unwrap(), name);
+        }
+    }
 }

@@ -5,15 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Error, Result, anyhow};
 use swarm_api::object::Stored;
-use swarm_api::{Config, Network, Secret, Service, ServiceSpec, UpdateState};
+use swarm_api::{Config, Network, Secret, Service, ServiceSpec, UpdateState, name};
 use swarm_compose::{Stack, StackConfig, StackNetwork, StackSecret};
 
 use super::same::{Ids, is_same};
 use super::stack_of;
 use crate::failure::join;
-
-/// Networks that every node has by itself.
-const PREDEFINED: [&str; 3] = ["host", "bridge", "none"];
 
 /// What the cluster has.
 #[derive(Debug, Default)]
@@ -86,7 +83,7 @@ fn networks<'a>(
         let known = named(&existing.networks, &network.name).is_some();
         if !network.external && !known {
             plan.networks.push(network);
-        } else if network.external && !known && !PREDEFINED.contains(&network.name.as_str()) {
+        } else if network.external && !known && !name::is_node_network(&network.name) {
             errors.push(anyhow!(
                 "network \"{0}\" is declared as external, but could not be found: make it with \
                  'swarmctl network create {0}' before the stack is deployed",

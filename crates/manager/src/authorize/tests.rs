@@ -14,11 +14,13 @@ async fn store() -> Store {
         removed_nodes: vec![removed],
         ..Cluster::default()
     };
-    let demoted = Node { id: "demoted".into(), ..Node::default() };
+    let demoted = Node { id: "demoted".into(), was_manager: true, ..Node::default() };
+    let worker = Node { id: "w".into(), ..Node::default() };
     store
         .transact(0, |tx| {
             tx.create(cluster.clone())?;
             tx.create(demoted.clone())?;
+            tx.create(worker.clone())?;
             Ok::<_, StoreError>(())
         })
         .await
@@ -52,7 +54,19 @@ async fn a_removed_node_is_refused_with_a_clear_text() {
 async fn a_demoted_manager_is_refused_though_its_certificate_says_manager() {
     let demoted = node("demoted", NodeRole::Manager);
     assert!(verdict(demoted.clone(), Audience::Operators).await.is_err());
-    assert!(verdict(demoted, Audience::Peers).await.is_ok());
+    assert!(verdict(demoted, Audience::Peers).await.is_err());
+}
+
+#[tokio::test]
+async fn a_manager_that_this_replica_has_not_heard_of_may_bring_it_up_to_date_and_no_more() {
+    for id in ["w", "new"] {
+        let promoted = node(id, NodeRole::Manager);
+        assert!(verdict(promoted.clone(), Audience::Peers).await.is_ok());
+        assert!(verdict(promoted, Audience::Operators).await.is_err());
+    }
+    let empty = Store::standalone().view();
+    let first = node("first", NodeRole::Manager);
+    assert!(judge(&empty, "c1", &first, Audience::Operators).is_ok());
 }
 
 #[tokio::test]

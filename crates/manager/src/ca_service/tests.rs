@@ -23,8 +23,13 @@ async fn swarm() -> Swarm {
     };
     let annotations = Annotations { name: "default".into(), ..Annotations::default() };
     let spec = ClusterSpec { annotations: Some(annotations), ..ClusterSpec::default() };
-    let cluster =
-        Cluster { id: "c1".into(), spec: Some(spec), root_ca: Some(root_ca), ..Cluster::default() };
+    let cluster = Cluster {
+        id: "c1".into(),
+        spec: Some(spec),
+        root_ca: Some(root_ca),
+        data_path_port: 4790,
+        ..Cluster::default()
+    };
     let made = store.transact(0, |tx| tx.create(cluster.clone())).await;
     made.unwrap();
     let gate = Gate::new(store.clone(), "c1".into());
@@ -49,15 +54,14 @@ fn csr() -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn the_token_decides_the_role_and_each_node_has_its_own_tunnel_end() {
+async fn the_token_decides_the_role_and_the_answer_names_the_data_path() {
     let swarm = swarm().await;
     let worker = swarm.join(&csr(), &swarm.worker).await.unwrap();
     let manager = swarm.join(&csr(), &swarm.manager).await.unwrap();
     assert_eq!((worker.role(), manager.role()), (NodeRole::Worker, NodeRole::Manager));
     assert!(worker.certificate_pem.starts_with("-----BEGIN CERTIFICATE"));
-    let view = swarm.store.view();
-    let vtep = |id: &str| view.get::<Node>(id).unwrap().vtep;
-    assert_eq!((vtep(&worker.node_id), vtep(&manager.node_id)), (1, 2));
+    assert_eq!((worker.data_path_port, manager.data_path_port), (4790, 4790));
+    assert_eq!(swarm.store.view().count::<Node>(), 2);
 }
 
 #[tokio::test]

@@ -34,6 +34,7 @@ pub async fn update(
             let mut cluster = tx.view().cluster().cloned().ok_or_else(missing)?;
             let id = cluster.id.clone();
             if let Some(spec) = &request.spec {
+                refuse_unbuilt(cluster.spec.as_ref(), spec)?;
                 cluster.spec = Some(spec.clone());
             }
             rotate(&mut cluster, &request)?;
@@ -47,6 +48,14 @@ pub async fn update(
 
 fn missing() -> Refusal {
     Refusal::Unavailable("the swarm is being prepared: try again".into())
+}
+
+/// Managers snapshot at an interval of their own.
+fn refuse_unbuilt(before: Option<&ClusterSpec>, wanted: &ClusterSpec) -> Result<(), Refusal> {
+    match before.map_or(0, |s| s.snapshot_interval) == wanted.snapshot_interval {
+        true => Ok(()),
+        false => Err(Refusal::NotBuilt("changing the snapshot interval is not built yet".into())),
+    }
 }
 
 fn check(spec: &ClusterSpec) -> Result<(), Refusal> {

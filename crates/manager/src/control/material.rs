@@ -2,7 +2,7 @@
 //! that hold on to them.
 
 use swarm_api::object::Stored;
-use swarm_api::{Annotations, Config, Secret, Version, name};
+use swarm_api::{Annotations, Config, Secret, Service, ServiceSpec, UpdateState, Version, name};
 use swarm_raft_store::View;
 
 use super::Door;
@@ -23,7 +23,7 @@ pub trait Material: Stored {
 }
 
 macro_rules! material {
-    ($type:ident, $limit:expr, $users:ident) => {
+    ($type:ident, $limit:expr, $users:ident, $refs:ident, $id:ident) => {
         impl Material for $type {
             const LIMIT: usize = $limit;
 
@@ -35,14 +35,43 @@ macro_rules! material {
                 self.spec.as_mut()?.annotations.as_mut()
             }
             fn users(view: &View, id: &str) -> Vec<String> {
-                view.$users(id).map(|s| s.name().to_owned()).collect()
+                let held = |spec: &ServiceSpec| {
+                    let container = spec.task.as_ref().and_then(|t| t.container.as_ref());
+                    container.is_some_and(|c| c.$refs.iter().any(|r| r.$id == id))
+                };
+                users(view.$users(id), view, held)
             }
         }
     };
 }
 
-material!(Secret, 500 << 10, services_using_secret);
-material!(Config, 1000 << 10, services_using_config);
+material!(Secret, 500 << 10, services_using_secret, secrets, secret_id);
+material!(Config, 1000 << 10, services_using_config, configs, config_id);
+
+/// Names of the services that use something: `now`, and those whose update may yet return to a spec that `held` it.
+pub fn users<'a>(
+    now: impl Iterator<Item = &'a Service>,
+    view: &'a View,
+    held: impl Fn(&ServiceSpec) -> bool,
+) -> Vec<String> {
+    let mut names: Vec<String> = now.map(|s| s.name().to_owned()).collect();
+    for service in view.all::<Service>().filter(|s| is_updating(s)) {
+        let name = service.name();
+        if service.previous_spec.as_ref().is_some_and(&held) && !names.iter().any(|n| n == name) {
+            names.push(name.to_owned());
+        }
+    }
+    names
+}
+
+/// Tasks of its previous spec may still be there, and be restarted.
+fn is_updating(service: &Service) -> bool {
+    let state = service.update_status.as_ref().map_or(UpdateState::UpdateNone, |s| s.state());
+    !matches!(
+        state,
+        UpdateState::UpdateNone | UpdateState::UpdateCompleted | UpdateState::RollbackCompleted
+    )
+}
 
 /// Stores a new one; a retry with the same request id finds the first.
 pub async fn create<T: Material>(

@@ -7,12 +7,9 @@ use swarm_api::object::Stored;
 use swarm_api::*;
 use swarm_raft_store::View;
 
-use super::{Door, filter, ports};
+use super::{Door, filter, material, ports};
 use crate::object_id;
 use crate::refusal::Refusal;
-
-/// Node-local networks that every node has: a service may name them, nobody may make or remove them.
-pub const PREDEFINED: [&str; 3] = ["host", "bridge", "none"];
 
 /// The only driver of networks that span nodes.
 pub const OVERLAY: &str = "overlay";
@@ -55,7 +52,7 @@ pub async fn remove(
     request: RemoveNetworkRequest,
 ) -> Result<RemoveNetworkResponse, Refusal> {
     let reference = request.network;
-    if PREDEFINED.contains(&reference.as_str()) {
+    if name::is_node_network(&reference) {
         let text = format!("{reference} is a pre-defined network and cannot be removed");
         return Err(Refusal::Conflict(text));
     }
@@ -69,7 +66,7 @@ pub async fn remove(
 }
 
 fn refuse_use(view: &View, network: &Network) -> Result<(), Refusal> {
-    if network.spec.as_ref().is_some_and(|s| s.ingress) {
+    if network.is_ingress() {
         let user = view.all::<Service>().find(|s| ports::of(s).any(ports::is_ingress));
         return match user {
             None => Ok(()),
@@ -79,7 +76,11 @@ fn refuse_use(view: &View, network: &Network) -> Result<(), Refusal> {
             ))),
         };
     }
-    let users: Vec<_> = view.services_using_network(&network.id).map(Stored::name).collect();
+    let held = |spec: &ServiceSpec| {
+        let networks = spec.task.as_ref().map_or(&[][..], |t| &t.networks);
+        networks.iter().any(|n| n.target == network.id)
+    };
+    let users = material::users(view.services_using_network(&network.id), view, held);
     match users.is_empty() {
         true => Ok(()),
         false => Err(Refusal::Conflict(format!(
@@ -94,7 +95,7 @@ fn refuse_use(view: &View, network: &Network) -> Result<(), Refusal> {
 fn checked(mut spec: NetworkSpec) -> Result<NetworkSpec, Refusal> {
     let name = spec.annotations.as_ref().map_or("", |a| &a.name).to_owned();
     name::local(&name).map_err(|e| Refusal::Invalid(e.to_string()))?;
-    if PREDEFINED.contains(&name.as_str()) {
+    if name::is_node_network(&name) {
         return Err(Refusal::Taken(format!("network with name {name} already exists")));
     }
     if spec.driver.is_empty() {
@@ -182,9 +183,8 @@ fn refuse_conflicts(view: &View, new: &Network) -> Result<(), Refusal> {
         let text = format!("network with name {} already exists", new.name());
         return Err(Refusal::Taken(text));
     }
-    let is_ingress = |n: &Network| n.spec.as_ref().is_some_and(|s| s.ingress);
-    if is_ingress(new)
-        && let Some(other) = view.all::<Network>().find(|n| is_ingress(n))
+    if new.is_ingress()
+        && let Some(other) = view.all::<Network>().find(|n| n.is_ingress())
     {
         let text = format!("ingress network ({}) is already present", other.id);
         return Err(Refusal::Conflict(text));

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use prost::Message;
 use swarm_api::object::Stored;
 use swarm_api::time::{or_default, timestamp, to_nanos};
 use swarm_api::*;
 use swarm_raft_store::{Transaction, View};
 
 use super::{Door, filter, material::expect_version};
+use crate::budget::Budget;
 use crate::ca_service::CERT_EXPIRY;
 use crate::quorum::may_leave;
 use crate::refusal::Refusal;
@@ -112,8 +114,7 @@ fn refuse_in_use(node: &Node, member: bool, force: bool) -> Result<(), Refusal> 
             node.id
         )));
     }
-    let ready = node.status.as_ref().is_some_and(|s| s.state() == NodeState::NodeReady);
-    match ready && !force {
+    match node.is_ready() && !force {
         true => Err(Refusal::Conflict(format!(
             "node {} is not down and can't be removed; stop it first, or use --force",
             node.id
@@ -139,13 +140,18 @@ fn blacklist(
     Ok(tx.update(cluster)?)
 }
 
+/// As many as one commit takes; a pass does the same for the others.
 fn orphan_tasks(
     tx: &mut Transaction,
     node_id: &str,
     now: std::time::SystemTime,
 ) -> Result<(), Refusal> {
     let tasks: Vec<Task> = tx.view().tasks_of_node(node_id).cloned().collect();
+    let mut budget = Budget::new();
     for mut task in tasks.into_iter().filter(|t| !t.is_terminal()) {
+        if !budget.take(task.encoded_len()) {
+            return Ok(());
+        }
         let status = task.status.get_or_insert_default();
         status.set_state(TaskState::Orphaned);
         status.timestamp = Some(timestamp(now));

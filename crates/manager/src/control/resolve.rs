@@ -1,10 +1,10 @@
 //! References in a service's spec, from names to ids. Done inside the writing transaction: what is named must exist then.
 
 use swarm_api::object::Stored;
-use swarm_api::{Config, Network, Secret, ServiceSpec};
+use swarm_api::{Config, Network, Secret, ServiceSpec, name};
 use swarm_raft_store::{ResolveError, View};
 
-use super::{network, ports};
+use super::ports;
 use crate::refusal::Refusal;
 
 /// The spec with ids in place of names. Predefined node-local networks keep their names.
@@ -41,8 +41,7 @@ fn material<'a, T: Stored>(view: &'a View, id: &str, name: &str) -> Result<&'a T
 
 fn networks(view: &View, spec: &mut ServiceSpec) -> Result<(), Refusal> {
     let publishes = spec.endpoint.iter().flat_map(|e| &e.ports).any(ports::is_ingress);
-    let is_ingress = |n: &Network| n.spec.as_ref().is_some_and(|s| s.ingress);
-    if publishes && !view.all::<Network>().any(is_ingress) {
+    if publishes && !view.all::<Network>().any(Network::is_ingress) {
         let text = "ports cannot be published in ingress mode: the swarm has no ingress network";
         return Err(Refusal::Conflict(text.into()));
     }
@@ -50,9 +49,9 @@ fn networks(view: &View, spec: &mut ServiceSpec) -> Result<(), Refusal> {
     let mut seen: Vec<String> = Vec::new();
     for attachment in &mut task.networks {
         let wanted = attachment.target.clone();
-        if !network::PREDEFINED.contains(&wanted.as_str()) {
+        if !name::is_node_network(&wanted) {
             let found = view.resolve::<Network>(&wanted)?;
-            if is_ingress(found) {
+            if found.is_ingress() {
                 let text = "service cannot be explicitly attached to the ingress network";
                 return Err(Refusal::Invalid(text.into()));
             }

@@ -73,18 +73,13 @@ pub async fn update(
     Ok(UpdateServiceResponse { service: Some(door.written(&id)?), warnings: Vec::new() })
 }
 
-/// Its tasks are told to go in the same transaction; they are deleted once their nodes have done so.
+/// Its tasks follow: a pass looks at them at once, and tells them to go in as many commits as it takes.
 pub async fn remove(
     door: &Door,
     request: RemoveServiceRequest,
 ) -> Result<RemoveServiceResponse, Refusal> {
     door.write(|tx| {
         let id = tx.view().resolve::<Service>(&request.service)?.id.clone();
-        let tasks: Vec<Task> = tx.view().tasks_of_service(&id).cloned().collect();
-        for mut task in tasks.into_iter().filter(|t| t.desired_state() < TaskState::Remove) {
-            task.set_desired_state(TaskState::Remove);
-            tx.update(task)?;
-        }
         Ok(tx.remove::<Service>(&id)?)
     })
     .await?;
@@ -187,7 +182,5 @@ fn counts(view: &View, service: &Service) -> ServiceCounts {
 }
 
 fn is_up(view: &View, node_id: &str) -> bool {
-    let node = view.get::<Node>(node_id);
-    let state = node.and_then(|n| n.status.as_ref()).map(NodeStatus::state);
-    state.is_none_or(|s| s != NodeState::NodeDown)
+    view.get::<Node>(node_id).is_none_or(|node| !node.is_down())
 }

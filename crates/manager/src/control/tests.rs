@@ -87,6 +87,19 @@ async fn only_the_labels_of_a_secret_may_change() {
 }
 
 #[tokio::test]
+async fn a_setting_that_nothing_reads_cannot_be_changed() {
+    let door = door().await;
+    let spec = ClusterSpec {
+        annotations: annotations("default"),
+        snapshot_interval: 7,
+        ..ClusterSpec::default()
+    };
+    let request = UpdateClusterRequest { spec: Some(spec), ..UpdateClusterRequest::default() };
+    let refusal = cluster::update(&door, request).await.unwrap_err();
+    assert_eq!(refusal.to_string(), "changing the snapshot interval is not built yet");
+}
+
+#[tokio::test]
 async fn data_outside_the_limits_is_refused() {
     let door = door().await;
     for data in [Vec::new(), vec![0; 500 << 10]] {

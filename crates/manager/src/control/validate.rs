@@ -12,6 +12,7 @@ use swarm_api::*;
 use crate::refusal::Refusal;
 
 mod container;
+mod network;
 #[cfg(test)]
 mod tests;
 
@@ -21,8 +22,8 @@ const MONITOR: Duration = Duration::from_secs(5);
 
 /// A thousandth of a CPU.
 const MIN_NANO_CPUS: i64 = 1_000_000;
-/// Less, and no process starts.
-const MIN_MEMORY: i64 = 4 << 20;
+/// Less, and nodes make no container.
+const MIN_MEMORY: i64 = 6 << 20;
 /// More slots than a swarm can run are a slip of the keyboard.
 const MAX_REPLICAS: u64 = 1_000_000;
 
@@ -78,6 +79,7 @@ fn check(spec: &mut ServiceSpec) -> Result<(), Refusal> {
     check_placement(task.placement.as_ref())?;
     check_restart(task.restart.as_ref())?;
     check_log_driver(task.log_driver.as_ref())?;
+    network::check(&task.networks, spec.endpoint.as_ref())?;
     let container = task.container.as_mut();
     container::check(container.ok_or_else(|| invalid("the container spec is missing"))?)
 }
@@ -158,7 +160,7 @@ fn check_resources(resources: Option<&ResourceRequirements>) -> Result<(), Refus
         }
         if amount.memory_bytes != 0 && amount.memory_bytes < MIN_MEMORY {
             return Err(Refusal::Invalid(format!(
-                "invalid memory value {}: must be at least 4MiB",
+                "invalid memory value {}: must be at least 6MiB",
                 amount.memory_bytes
             )));
         }
@@ -192,10 +194,27 @@ fn check_placement(placement: Option<&Placement>) -> Result<(), Refusal> {
 
 /// Every log goes to a file on the task's node, from where it can be read; other drivers are not built.
 fn check_log_driver(driver: Option<&LogDriver>) -> Result<(), Refusal> {
-    match driver.map_or("", |d| &d.name) {
-        "" | "json-file" | "local" => Ok(()),
-        other => Err(Refusal::NotBuilt(format!(
-            "log driver {other} is not built yet: json-file and local are"
-        ))),
+    let Some(driver) = driver else { return Ok(()) };
+    if !matches!(driver.name.as_str(), "" | "json-file" | "local") {
+        return Err(Refusal::NotBuilt(format!(
+            "log driver {} is not built yet: json-file and local are",
+            driver.name
+        )));
     }
+    for (key, value) in &driver.options {
+        let sound = match key.as_str() {
+            "max-size" => size::parse_ram(value).is_ok_and(|bytes| bytes > 0),
+            "max-file" => value.parse::<u32>().is_ok_and(|files| files > 0),
+            _ => {
+                return Err(Refusal::NotBuilt(format!(
+                    "log option {key} is not built yet: max-size and max-file are"
+                )));
+            }
+        };
+        if !sound {
+            let text = "want a size such as 10m for max-size, a number from 1 on for max-file";
+            return Err(Refusal::Invalid(format!("invalid log option {key}={value}: {text}")));
+        }
+    }
+    Ok(())
 }

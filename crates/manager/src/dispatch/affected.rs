@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use swarm_api::{Cluster, Config, Network, Node, NodeState, Secret, Service, Task};
+use swarm_api::{Cluster, Config, Network, Node, Secret, Service, Task};
 use swarm_raft_store::{Action, Change, View};
 
 use super::content::Part;
-use super::endpoint::{ingress, is_down, is_ready, is_routable, networks_of};
+use super::endpoint::{ingress, is_ready, is_routable, networks_of};
 
 /// What a burst of commits has touched.
 #[derive(Debug, Default)]
@@ -71,15 +71,14 @@ impl Touched {
         self.sessions.insert(node.id.clone());
         self.every_session |=
             node.manager_status.is_some() || old.is_some_and(|o| o.manager_status.is_some());
-        let ready = |n: &Node| n.status.as_ref().is_some_and(|s| s.state() == NodeState::NodeReady);
-        let known = |n: &Node| (n.description.clone(), n.vtep, n.attachments.clone(), ready(n));
+        let known = |n: &Node| (n.description.clone(), n.attachments.clone(), n.is_ready());
         if action != Action::Updated || old.map(known) != Some(known(node)) {
             self.peers.insert(node.id.clone());
         }
         if old.is_none_or(|o| o.attachments != node.attachments) {
             self.all.insert(node.id.clone());
         }
-        if action != Action::Updated || old.is_some_and(|o| is_down(o) != is_down(node)) {
+        if action != Action::Updated || old.is_some_and(|o| o.is_down() != node.is_down()) {
             for task in view.tasks_of_node(&node.id) {
                 let networks = self.services.entry(task.service_id.clone()).or_default();
                 networks.extend(task.networks.iter().map(|a| a.network_id.clone()));

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use swarm_api::object::Stored;
 use swarm_api::{
     Assignment, Config, ConfigAssignment, EndpointAssignment, Network, NetworkAssignment, Node,
-    NodeState, PeerAssignment, Secret, SecretAssignment, Service, Task, TaskState, assignment,
+    PeerAssignment, Secret, SecretAssignment, Service, Task, TaskState, assignment,
 };
 use swarm_raft_store::View;
 
@@ -161,9 +161,8 @@ fn add_peer(peer: &Node, networks: &BTreeSet<String>, found: &mut BTreeMap<Key, 
         hostname: description.hostname.clone(),
         data_path_addr: description.data_path_addr.clone(),
         listen_addr: description.listen_addr.clone(),
-        vtep: peer.vtep,
         attachments: shared.cloned().collect(),
-        ready: peer.status.as_ref().is_some_and(|s| s.state() == NodeState::NodeReady),
+        ready: peer.is_ready(),
     });
     found.insert(Key::Peer(peer.id.clone()), wrap(item));
 }

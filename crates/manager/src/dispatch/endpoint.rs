@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use swarm_api::{
-    Backend, EndpointAssignment, Network, Node, NodeState, PublishMode, Service, Task, TaskState,
+    Backend, EndpointAssignment, Network, Node, PublishMode, Service, Task, TaskState,
 };
 use swarm_raft_store::View;
 
@@ -54,17 +54,12 @@ fn endpoint(
 }
 
 fn backend(view: &View, task: &Task, address: &str) -> Backend {
-    let container = task.spec.as_ref().and_then(|s| s.container.as_ref());
-    // A templated hostname is only known on the node.
-    let hostname = container.map_or("", |c| c.hostname.as_str());
-    let named = !hostname.is_empty() && !hostname.contains("{{");
     Backend {
         task_id: task.id.clone(),
         task_name: task.full_name(),
         address: address.to_owned(),
         node_id: task.node_id.clone(),
         ready: is_ready(view, task),
-        aliases: if named { vec![hostname.to_owned()] } else { Vec::new() },
     }
 }
 
@@ -77,11 +72,7 @@ pub(super) fn is_routable(task: &Task) -> bool {
 pub(super) fn is_ready(view: &View, task: &Task) -> bool {
     task.state() == TaskState::Running
         && task.desired_state() <= TaskState::Running
-        && view.get::<Node>(&task.node_id).is_some_and(|n| !is_down(n))
-}
-
-pub(super) fn is_down(node: &Node) -> bool {
-    node.status.as_ref().is_some_and(|s| s.state() == NodeState::NodeDown)
+        && view.get::<Node>(&task.node_id).is_some_and(|n| !n.is_down())
 }
 
 /// Networks on which the service is known, whether or not it has tasks there.
@@ -100,10 +91,9 @@ pub(super) fn networks_of(view: &View, service: &Service) -> BTreeSet<String> {
 }
 
 pub(super) fn ingress(view: &View) -> Option<&Network> {
-    view.all::<Network>().find(|n| n.spec.as_ref().is_some_and(|s| s.ingress))
+    view.all::<Network>().find(|n| n.is_ingress())
 }
 
 fn is_ingress(view: &View, network_id: &str) -> bool {
-    let network = view.get::<Network>(network_id);
-    network.and_then(|n| n.spec.as_ref()).is_some_and(|s| s.ingress)
+    view.get::<Network>(network_id).is_some_and(Network::is_ingress)
 }

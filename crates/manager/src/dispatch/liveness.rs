@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use swarm_api::time::or_default;
+use swarm_api::time::{from_nanos, or_default};
 use swarm_api::{Node, NodeState};
 use swarm_raft_store::{StoreError, View};
 use tokio::time::Instant;
@@ -56,7 +56,7 @@ pub(super) async fn watch(shared: &Shared) -> Result<(), DispatchError> {
 /// Nodes that should be there, and have had no session for too long.
 fn silent(shared: &Shared, view: &View, unheard: &mut HashMap<String, Instant>) -> Vec<String> {
     let limit = grace(view) + SEARCH;
-    let expected = |n: &&Node| state(n) != NodeState::NodeDown && !shared.sessions.has(&n.id);
+    let expected = |n: &&Node| !n.is_down() && !shared.sessions.has(&n.id);
     let missing: Vec<&Node> = view.all::<Node>().filter(expected).collect();
     unheard.retain(|id, _| missing.iter().any(|n| n.id == *id));
     let now = Instant::now();
@@ -66,8 +66,15 @@ fn silent(shared: &Shared, view: &View, unheard: &mut HashMap<String, Instant>) 
     overdue.map(|n| n.id.clone()).collect()
 }
 
-fn state(node: &Node) -> NodeState {
-    node.status.as_ref().map_or(NodeState::NodeUnknown, |s| s.state())
+/// Notes a state of the node, and since when it has it.
+pub(super) fn mark(node: &mut Node, to: NodeState, message: &str, now: i64) {
+    let changes = node.state() != to;
+    let status = node.status.get_or_insert_default();
+    if changes {
+        status.set_state(to);
+        status.since = Some(from_nanos(now));
+    }
+    message.clone_into(&mut status.message);
 }
 
 /// Writes the state of those nodes of which it still holds. Errors that pass are left to the next round.
@@ -78,17 +85,16 @@ pub(super) async fn declare(
     message: &str,
     still: impl Fn(&str) -> bool,
 ) -> Result<(), DispatchError> {
+    let now = shared.clock.now_nanos();
     let written = shared
         .store
-        .transact(shared.clock.now_nanos(), |tx| {
+        .transact(now, |tx| {
             for id in nodes.iter().filter(|id| still(id)) {
                 let Some(mut node) = tx.view().get::<Node>(id).cloned() else { continue };
-                if state(&node) == to {
+                if node.state() == to {
                     continue;
                 }
-                let status = node.status.get_or_insert_default();
-                status.set_state(to);
-                message.clone_into(&mut status.message);
+                mark(&mut node, to, message, now);
                 tx.update(node)?;
             }
             Ok::<(), StoreError>(())

@@ -1,11 +1,11 @@
 //! Registration of a node, and what its session tells it about the cluster.
 
 use swarm_api::time::to_proto;
-use swarm_api::{ManagerPeer, Node, NodeDescription, NodeState, NodeStatus, SessionMessage};
+use swarm_api::{ManagerPeer, Node, NodeDescription, NodeState, SessionMessage};
 use swarm_raft_store::View;
 
 use super::Shared;
-use super::liveness::period;
+use super::liveness::{mark, period};
 use super::session::Session;
 use crate::refusal::Refusal;
 
@@ -17,9 +17,10 @@ pub(super) async fn register(
     description: Option<&NodeDescription>,
     remote: &str,
 ) -> Result<(), Refusal> {
+    let now = shared.clock.now_nanos();
     shared
         .store
-        .transact(shared.clock.now_nanos(), |tx| {
+        .transact(now, |tx| {
             let Some(node) = tx.view().get::<Node>(node_id) else {
                 return Err(Refusal::Denied(format!("node {node_id} is not in the cluster")));
             };
@@ -29,10 +30,33 @@ pub(super) async fn register(
             }
             let own = fresh.description.as_ref().map_or("", |d| d.data_path_addr.as_str());
             let addr = if own.is_empty() { remote } else { own }.to_owned();
-            let state = NodeState::NodeReady.into();
-            fresh.status = Some(NodeStatus { state, message: String::new(), addr });
+            mark(&mut fresh, NodeState::NodeReady, "", now);
+            fresh.status.get_or_insert_default().addr = addr;
             if fresh != *node {
                 tx.update(fresh)?;
+            }
+            Ok(())
+        })
+        .await
+}
+
+/// A node that is heard of is ready, even if it was declared otherwise meanwhile. Costs nothing if it is.
+pub(super) async fn revive(shared: &Shared, session: &Session) -> Result<(), Refusal> {
+    let lost = |view: &View| {
+        let node = view.get::<Node>(&session.node_id)?;
+        (!node.is_ready()).then(|| node.clone())
+    };
+    if lost(&shared.store.view()).is_none() {
+        return Ok(());
+    }
+    let now = shared.clock.now_nanos();
+    shared
+        .store
+        .transact(now, |tx| {
+            let Some(mut node) = lost(tx.view()) else { return Ok(()) };
+            if shared.sessions.find(&session.node_id, &session.id).is_some() {
+                mark(&mut node, NodeState::NodeReady, "", now);
+                tx.update(node)?;
             }
             Ok(())
         })

@@ -1,17 +1,20 @@
-//! Status reports of agents: taken together for a moment, written in one transaction, answered once they are safe.
+//! Status reports of agents: taken together for a moment, written in as few transactions as their size allows, answered
+//! once they are safe.
 
 use std::time::Duration;
 
+use prost::Message;
 use swarm_api::time::from_nanos;
 use swarm_api::{Task, TaskState, TaskStatus, TaskStatusUpdate};
 use swarm_raft_store::{StoreError, Transaction};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{DispatchError, Shared};
+use crate::budget::Budget;
 
 /// How long a report waits for others: far below what anybody notices, and one commit then serves a whole burst.
 const GATHER: Duration = Duration::from_millis(5);
-/// Updates in one transaction; some 300 bytes each.
+/// Updates taken together.
 const MAX_UPDATES: usize = 5000;
 /// Reports that may wait; agents whose report does not find room wait themselves.
 pub(super) const MAX_REPORTS: usize = 1024;
@@ -30,14 +33,7 @@ pub(super) async fn write(
 ) -> Result<(), DispatchError> {
     while let Some(first) = reports.recv().await {
         let batch = gather(first, reports).await;
-        let now = shared.clock.now_nanos();
-        let written = shared
-            .store
-            .transact(now, |tx| {
-                let each = batch.iter().flat_map(|r| r.updates.iter().map(|u| (&r.node_id, u)));
-                each.into_iter().try_for_each(|(node_id, update)| apply(tx, node_id, update, now))
-            })
-            .await;
+        let written = write_batch(shared, &batch).await;
         for report in batch {
             // An agent that does not wait any more reports again.
             let _ = report.done.send(written.clone());
@@ -47,6 +43,36 @@ pub(super) async fn write(
         }
     }
     Ok(())
+}
+
+/// Writes all updates, one commit's worth at a time: each writes its whole task.
+async fn write_batch(shared: &Shared, batch: &[Report]) -> Result<(), StoreError> {
+    let each = batch.iter().flat_map(|r| r.updates.iter().map(|u| (r.node_id.as_str(), u)));
+    let all: Vec<(&str, &TaskStatusUpdate)> = each.collect();
+    let mut rest = all.as_slice();
+    while !rest.is_empty() {
+        let now = shared.clock.now_nanos();
+        let written = shared.store.transact(now, |tx| write_some(tx, rest, now)).await?;
+        rest = &rest[written..];
+    }
+    Ok(())
+}
+
+/// Writes as many as fit into one commit, at least one. Returns how many.
+fn write_some(
+    tx: &mut Transaction,
+    updates: &[(&str, &TaskStatusUpdate)],
+    now: i64,
+) -> Result<usize, StoreError> {
+    let mut budget = Budget::new();
+    for (index, (node_id, update)) in updates.iter().enumerate() {
+        let Some(task) = changed(tx, node_id, update, now) else { continue };
+        if !budget.take(task.encoded_len()) {
+            return Ok(index);
+        }
+        tx.update(task)?;
+    }
+    Ok(updates.len())
 }
 
 async fn gather(first: Report, reports: &mut mpsc::Receiver<Report>) -> Vec<Report> {
@@ -65,20 +91,12 @@ async fn gather(first: Report, reports: &mut mpsc::Receiver<Report>) -> Vec<Repo
     batch
 }
 
-/// Writes one update, unless it is late: of a task that is gone, or a state that the task has left behind. Times are the
-/// leader's: agents' clocks differ, and delays are counted from these.
-fn apply(
-    tx: &mut Transaction,
-    node_id: &str,
-    update: &TaskStatusUpdate,
-    now: i64,
-) -> Result<(), StoreError> {
-    let (Some(task), Some(status)) = (tx.view().get::<Task>(&update.task_id), &update.status)
-    else {
-        return Ok(());
-    };
+/// The task with the update, unless that is late: of a task that is gone, or a state that the task has left behind. Times
+/// are the leader's: agents' clocks differ, and delays are counted from these.
+fn changed(tx: &Transaction, node_id: &str, update: &TaskStatusUpdate, now: i64) -> Option<Task> {
+    let (task, status) = (tx.view().get::<Task>(&update.task_id)?, update.status.as_ref()?);
     if task.node_id != *node_id || !is_news(task, status) {
-        return Ok(());
+        return None;
     }
     let mut task = task.clone();
     let advances = status.state() > task.state();
@@ -89,7 +107,7 @@ fn apply(
         task.start_after = timestamp;
     }
     task.status = Some(TaskStatus { timestamp, ..status.clone() });
-    tx.update(task)
+    Some(task)
 }
 
 fn is_news(task: &Task, status: &TaskStatus) -> bool {

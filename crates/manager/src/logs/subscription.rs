@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use swarm_api::{
-    LogMessage, LogOptions, LogSelector, Node, NodeState, SubscribeLogsMessage,
-    SubscriptionMessage, Task, TaskState,
+    LogMessage, LogOptions, LogSelector, Node, SubscribeLogsMessage, SubscriptionMessage, Task,
+    TaskState,
 };
 use swarm_raft_store::View;
 use tokio::sync::mpsc;
@@ -221,8 +221,7 @@ fn selected<'a>(view: &'a View, selector: &'a LogSelector) -> impl Iterator<Item
 }
 
 fn is_down(view: &View, node_id: &str) -> bool {
-    let Some(node) = view.get::<Node>(node_id) else { return true };
-    node.status.as_ref().is_some_and(|s| s.state() == NodeState::NodeDown)
+    view.get::<Node>(node_id).is_none_or(Node::is_down)
 }
 
 fn hostname(view: &View, node_id: &str) -> String {

@@ -28,13 +28,19 @@ pub struct Entry {
     pub credentials: Credentials,
     pub remotes: Vec<String>,
     pub addr: String,
-    /// What keeps it out, in words.
-    pub state: watch::Sender<String>,
+    /// What keeps it out, in words; `None` once it is in.
+    pub state: watch::Sender<Option<String>>,
 }
 
 impl Entry {
     /// Runs until this replica is in the group under its address. An error is final.
     pub async fn run(self) -> Result<(), String> {
+        self.enter().await?;
+        self.state.send_replace(None);
+        Ok(())
+    }
+
+    async fn enter(&self) -> Result<(), String> {
         let raft_id = match self.replica.raft_id() {
             Some(raft_id) => raft_id,
             None => {
@@ -50,7 +56,7 @@ impl Entry {
                     Ok(_) => return Ok(()),
                     Err(reason) => {
                         tracing::info!(remote, reason, "not let into the managers yet");
-                        self.state.send_replace(format!("{remote}: {reason}"));
+                        self.state.send_replace(Some(format!("{remote}: {reason}")));
                     }
                 }
             }

@@ -41,28 +41,31 @@ pub fn routes(inner: &Inner) -> Routes {
     let watch = WatchService::new(store, gate.clone());
     let dispatcher = DispatcherService::new(seats.clone(), gate.clone());
     let logs = LogsService::new(seats.clone(), gate.clone());
-    let broker = LogBrokerService::new(seats.clone(), gate);
+    let broker = LogBrokerService::new(seats.clone(), gate.clone());
+    let front = Fronts { inner, gate };
 
     Routes::new(raft)
-        .add_service(front(inner, RaftMembershipServer::new(membership)))
-        .add_service(front(
-            inner,
-            ControlServer::new(control).max_decoding_message_size(MAX_REQUEST),
-        ))
-        .add_service(front(inner, NodeCaServer::new(ca)))
-        .add_service(front(inner, WatchServer::new(watch)))
-        .add_service(front(
-            inner,
-            DispatcherServer::new(dispatcher).max_decoding_message_size(MAX_REQUEST),
-        ))
-        .add_service(front(inner, LogsServer::new(logs)))
-        .add_service(front(
-            inner,
-            LogBrokerServer::new(broker).max_decoding_message_size(MAX_REQUEST),
-        ))
+        .add_service(front.of(RaftMembershipServer::new(membership)))
+        .add_service(front.of(ControlServer::new(control).max_decoding_message_size(MAX_REQUEST)))
+        .add_service(front.of(NodeCaServer::new(ca)))
+        .add_service(front.of(WatchServer::new(watch)))
+        .add_service(
+            front.of(DispatcherServer::new(dispatcher).max_decoding_message_size(MAX_REQUEST)),
+        )
+        .add_service(front.of(LogsServer::new(logs)))
+        .add_service(front.of(LogBrokerServer::new(broker).max_decoding_message_size(MAX_REQUEST)))
         .prepare()
 }
 
-fn front<S>(inner: &Inner, service: S) -> Front<S> {
-    Front::new(service, inner.seats.clone(), Some(inner.peers.clone()))
+/// Puts services behind fronts of their own.
+struct Fronts<'a> {
+    inner: &'a Inner,
+    gate: Gate,
+}
+
+impl Fronts<'_> {
+    fn of<S>(&self, service: S) -> Front<S> {
+        let Inner { seats, peers, .. } = self.inner;
+        Front::new(service, seats.clone(), self.gate.clone(), Some(peers.clone()))
+    }
 }

@@ -127,7 +127,8 @@ impl Host {
     }
 
     async fn manager_token(&self) -> String {
-        let cluster = self.control().get_cluster(GetClusterRequest {}).await.unwrap();
+        let ask = async || self.control().get_cluster(GetClusterRequest {}).await;
+        let cluster = until(ask).await;
         let root_ca = cluster.into_inner().cluster.unwrap().root_ca.unwrap();
         assert!(root_ca.key_pem.is_empty());
         root_ca.join_tokens.unwrap().manager
@@ -188,13 +189,13 @@ async fn a_follower_answers_through_the_leader_and_takes_over_from_it() {
     let third = join(&second, &token).await;
     // Asked at a follower, written by the leader.
     until(|| third.add_secret("one")).await;
-    let nodes = second.nodes().await.unwrap();
+    let nodes = until(|| second.nodes()).await;
     let leaders = nodes.iter().filter(|n| n.manager_status.as_ref().is_some_and(|s| s.leader));
     assert_eq!((nodes.len(), leaders.count()), (3, 1));
     first.stop().await;
     until(|| second.add_secret("two")).await;
-    let secrets = third.control().list_secrets(ListSecretsRequest::default()).await.unwrap();
-    assert_eq!(secrets.into_inner().secrets.len(), 2);
+    let list = async || third.control().list_secrets(ListSecretsRequest::default()).await;
+    assert_eq!(until(list).await.into_inner().secrets.len(), 2);
     second.stop().await;
     third.stop().await;
 }
@@ -264,11 +265,30 @@ async fn a_stream_through_a_follower_ends_as_unavailable_with_its_leader() {
     let request = WatchRequest { selectors: vec![selector] };
     let mut changes = client.watch(request).await.unwrap().into_inner();
     assert!(changes.message().await.unwrap().unwrap().events.is_empty());
-    third.add_secret("one").await.unwrap();
+    until(|| third.add_secret("one")).await;
     assert_eq!(changes.message().await.unwrap().unwrap().events.len(), 1);
     first.stop().await;
     let status = changes.message().await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::Unavailable, "{status}");
     third.stop().await;
     second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_leader_takes_nothing_acknowledged_with_it() {
+    // Its own runtime: dropping it is as sudden as a kill.
+    let doomed = tokio::runtime::Runtime::new().unwrap();
+    let first = doomed.spawn(first()).await.unwrap();
+    let second = join(&first, &first.manager_token().await).await;
+    let third = join(&first, &first.manager_token().await).await;
+    for name in ["one", "two", "three"] {
+        until(|| third.add_secret(name)).await;
+    }
+    doomed.shutdown_background();
+    until(|| second.add_secret("four")).await;
+    let list = async || third.control().list_secrets(ListSecretsRequest::default()).await;
+    assert_eq!(until(list).await.into_inner().secrets.len(), 4);
+    third.stop().await;
+    second.stop().await;
+    drop(first);
 }

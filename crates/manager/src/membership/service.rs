@@ -5,7 +5,7 @@ use swarm_ca::Caller;
 use swarm_raft_store::{Member, Store};
 use tonic::{Request, Response, Status};
 
-use super::note;
+use super::{note, take_role};
 use crate::authorize::{Audience, Gate};
 use crate::clock::Clock;
 use crate::quorum::{Quorum, may_leave};
@@ -78,8 +78,7 @@ impl MembershipService {
                 let Some(mut node) = tx.view().get::<Node>(node_id).cloned() else {
                     return Ok(());
                 };
-                node.set_role(NodeRole::Worker);
-                node.manager_status = None;
+                take_role(&mut node, NodeRole::Worker);
                 node.spec.get_or_insert_default().set_desired_role(NodeRole::Worker);
                 Ok(tx.update(node)?)
             })

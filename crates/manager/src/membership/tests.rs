@@ -30,5 +30,17 @@ async fn roles_follow_what_the_specs_ask_for() {
     assert!(manager.align().await.unwrap());
     let view = store.view();
     assert_eq!(view.get::<Node>("up").unwrap().role(), NodeRole::Manager);
-    assert_eq!(view.get::<Node>("down").unwrap().role(), NodeRole::Worker);
+    let down = view.get::<Node>("down").unwrap();
+    assert_eq!((down.role(), down.was_manager), (NodeRole::Worker, true));
+}
+
+#[test]
+fn a_node_is_a_former_manager_until_it_is_promoted_again() {
+    let mut node = node("n", NodeRole::Manager, NodeRole::Manager);
+    for (role, was_manager) in
+        [(NodeRole::Worker, true), (NodeRole::Worker, true), (NodeRole::Manager, false)]
+    {
+        take_role(&mut node, role);
+        assert_eq!(node.was_manager, was_manager);
+    }
 }

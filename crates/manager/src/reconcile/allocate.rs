@@ -1,5 +1,5 @@
 //! What the cluster hands out: subnets and VXLAN ids of networks, virtual addresses and published ports of services,
-//! addresses of tasks and nodes, tunnel ends of nodes.
+//! addresses of tasks and nodes.
 //!
 //! Nothing is remembered outside of the objects: free is what no object refers to, so nothing can leak. What cannot be
 //! handed out is said in words; the caller puts them on the tasks that wait for it. Overlaps of what users ask for are
@@ -12,7 +12,7 @@ mod service;
 mod subnet;
 mod task;
 
-pub(super) use node::{attach_node, number_nodes};
+pub(super) use node::attach_node;
 pub(super) use pool::Pools;
 pub(super) use service::allocate_service;
 pub(super) use subnet::allocate_networks;
@@ -22,14 +22,6 @@ use swarm_api::Network;
 
 /// Driver of the networks that have addresses; the others belong to a node.
 const OVERLAY: &str = "overlay";
-
-/// Names of networks that every node has by itself: no object stands for them, and nothing is handed out in them.
-const NODE_LOCAL: [&str; 3] = ["host", "bridge", "none"];
-
-/// Whether what a spec names is the node's own network.
-fn belongs_to_node(target: &str) -> bool {
-    NODE_LOCAL.contains(&target)
-}
 
 /// Whether the cluster hands out addresses in this network.
 fn is_overlay(network: &Network) -> bool {

@@ -7,12 +7,12 @@ use swarm_api::{Node, NodeAvailability, Resources, Task, TaskState};
 
 use super::clean::{is_clean, meets};
 use super::draft::Draft;
-use super::slot::{EVICTED, availability, is_ready, is_wanted, template};
+use super::slot::{EVICTED, availability, is_wanted, template};
 
 /// Rejects the tasks of the node that may not be there, and notes their services.
 pub(super) fn enforce(draft: &mut Draft<'_>, node_id: &str, services: &mut BTreeSet<String>) {
     let Some(node) = draft.node(node_id) else { return };
-    if !is_ready(node) || availability(node) != NodeAvailability::Active {
+    if !node.is_ready() || availability(node) != NodeAvailability::Active {
         return;
     }
     let live = draft.tasks_of_node(node_id).filter(|t| !t.is_terminal() && is_wanted(t));

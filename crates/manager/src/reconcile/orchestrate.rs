@@ -9,9 +9,7 @@ use super::birth::{make, must_wait};
 use super::clean::meets;
 use super::draft::Draft;
 use super::restart::should_restart;
-use super::slot::{
-    Slot, availability, is_down, is_global, is_ready, is_wanted, replicas, slots, template,
-};
+use super::slot::{Slot, availability, is_global, is_wanted, replicas, slots, template};
 
 /// Makes the service's slots as many as its mode asks for.
 pub(super) fn orchestrate(draft: &mut Draft<'_>, service: &Service) {
@@ -103,14 +101,14 @@ fn global(draft: &mut Draft<'_>, service: &Service) {
     let fitting: BTreeMap<String, bool> = draft
         .all_nodes()
         .filter(fits)
-        .map(|n| (n.id.clone(), is_ready(n) && availability(n) == NodeAvailability::Active))
+        .map(|n| (n.id.clone(), n.is_ready() && availability(n) == NodeAvailability::Active))
         .collect();
     let by_slot = slots(draft, &service.id);
     let mut leave = Vec::new();
     for (slot, tasks) in &by_slot {
         let desired = match draft.node(&slot.node_id) {
             // Kept as it is: when it is heard of again, its task may still run.
-            Some(node) if is_down(node) => continue,
+            Some(node) if node.is_down() => continue,
             Some(_) if fitting.contains_key(&slot.node_id) => continue,
             Some(_) => TaskState::Shutdown,
             None => TaskState::Remove,

@@ -7,9 +7,7 @@ use swarm_api::{Network, Node, Service, Task};
 use swarm_raft_store::{StoreError, Transaction, View};
 
 use super::draft::Draft;
-
-/// Encoded bytes of one commit; below the store's limit, with room for what it adds.
-const MAX_BYTES: usize = 3 << 20;
+use crate::budget::Budget;
 
 /// Outcome of a pass.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -83,12 +81,8 @@ impl Plan {
     /// What tasks refer to is written before them, so a plan that is cut off leaves no address referred to by a task
     /// but held by nobody; each task by itself is whole.
     pub fn apply(&self, tx: &mut Transaction) -> Result<bool, StoreError> {
-        let mut budget = MAX_BYTES;
-        let mut fits = |size: usize| {
-            let enough = size <= budget;
-            budget = budget.saturating_sub(size);
-            enough
-        };
+        let mut budget = Budget::new();
+        let mut fits = |size: usize| budget.take(size);
         for network in &self.networks {
             if !fits(network.encoded_len()) {
                 return Ok(false);

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use swarm_api::time::to_nanos;
 use swarm_api::{
-    Network, Node, NodeAvailability, NodeState, PublishMode, Service, Task, TaskSpec, TaskState,
-    UpdateConfig, UpdateOrder, service_spec,
+    Network, Node, NodeAvailability, PublishMode, Service, Task, TaskSpec, TaskState, UpdateConfig,
+    UpdateOrder, service_spec,
 };
 
 use super::draft::Draft;
@@ -63,14 +63,6 @@ pub(super) fn status_at(task: &Task) -> i64 {
     timestamp.map_or(0, to_nanos)
 }
 
-pub(super) fn is_down(node: &Node) -> bool {
-    node.status.as_ref().is_some_and(|s| s.state() == NodeState::NodeDown)
-}
-
-pub(super) fn is_ready(node: &Node) -> bool {
-    node.status.as_ref().is_some_and(|s| s.state() == NodeState::NodeReady)
-}
-
 pub(super) fn availability(node: &Node) -> NodeAvailability {
     node.spec.as_ref().map_or(NodeAvailability::Active, |s| s.availability())
 }
@@ -90,7 +82,7 @@ pub(super) fn footing(draft: &Draft<'_>, task: &Task) -> Footing {
     }
     match draft.node(&task.node_id) {
         None => Footing::Gone,
-        Some(node) if is_down(node) => Footing::Down,
+        Some(node) if node.is_down() => Footing::Down,
         Some(node) if availability(node) == NodeAvailability::Drain => Footing::Draining,
         Some(_) => Footing::Firm,
     }
@@ -138,5 +130,5 @@ pub(super) fn order(service: &Service, config: Option<&UpdateConfig>) -> UpdateO
 }
 
 pub(super) fn ingress<'d>(draft: &'d Draft<'_>) -> Option<&'d Network> {
-    draft.all_networks().find(|n| n.spec.as_ref().is_some_and(|s| s.ingress))
+    draft.all_networks().find(|n| n.is_ingress())
 }

@@ -17,6 +17,7 @@ use super::{Plan, pass};
 
 mod allocation;
 mod global;
+mod lost;
 mod placement;
 pub(crate) mod property;
 mod replicated;
@@ -89,7 +90,12 @@ impl World {
     }
 
     pub(crate) fn set_state(&self, node: &str, state: NodeState) {
-        self.edit::<Node>(node, |n| n.status.as_mut().unwrap().set_state(state));
+        let since = Some(from_nanos(self.now));
+        self.edit::<Node>(node, |n| {
+            let status = n.status.as_mut().unwrap();
+            status.since = since;
+            status.set_state(state);
+        });
     }
 
     pub(crate) fn set_availability(&self, node: &str, availability: NodeAvailability) {

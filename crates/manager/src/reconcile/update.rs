@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use swarm_api::time::{from_nanos, or_default, to_nanos};
 use swarm_api::{
-    FailureAction, Service, Task, TaskState, UpdateConfig, UpdateOrder, UpdateState, UpdateStatus,
+    FailureAction, Node, Service, Task, TaskState, UpdateConfig, UpdateOrder, UpdateState,
+    UpdateStatus,
 };
 
 use super::birth::{make, make_desired, must_wait};
 use super::clean::is_clean;
 use super::draft::Draft;
+use super::reference;
 use super::restart::nanos;
 use super::slot::{
-    Footing, Slot, died_by_itself, footing, is_down, is_global, is_wanted, order, slots, status_at,
+    Footing, Slot, died_by_itself, footing, is_global, is_wanted, order, slots, status_at,
 };
 use super::wake::Wake;
 
@@ -111,7 +113,7 @@ fn set_status(draft: &mut Draft<'_>, mut service: Service, state: UpdateState, m
 
 fn slots_of(draft: &Draft<'_>, service: &Service, started_at: i64) -> Vec<Progress> {
     let global = is_global(service);
-    let unreachable = |slot: &Slot| global && draft.node(&slot.node_id).is_none_or(is_down);
+    let unreachable = |slot: &Slot| global && draft.node(&slot.node_id).is_none_or(Node::is_down);
     let all = slots(draft, &service.id).into_iter();
     all.filter(|(slot, _)| !unreachable(slot))
         .filter_map(|(slot, tasks)| progress(draft, service, started_at, slot, &tasks))
@@ -264,6 +266,11 @@ impl<'s> Update<'s> {
         let rolls_back =
             !self.rolling_back && self.config.failure_action() == FailureAction::FailureRollback;
         let mut service = self.service.clone();
+        let previous = self.service.previous_spec.as_ref().filter(|_| rolls_back);
+        if let Some(gone) = previous.and_then(|spec| reference::missing(draft, spec)) {
+            let message = format!("update paused {why}; it cannot be rolled back: {gone}");
+            return set_status(draft, service, UpdateState::UpdatePaused, &message);
+        }
         if let Some(previous) = service.previous_spec.take_if(|_| rolls_back) {
             service.spec = Some(previous);
             service.spec_version = std::mem::take(&mut service.previous_spec_version);

@@ -24,19 +24,52 @@ pub(crate) struct Redb {
 impl Redb {
     pub(crate) fn open(dir: &Path) -> io::Result<Self> {
         let path = dir.join(FILE);
-        let mut builder = Database::builder();
-        builder.set_cache_size(CACHE_BYTES);
-        let database = builder.create(&path).map_err(|e| failed(&path, e))?;
+        if !path.try_exists()? {
+            Self::make(dir, &path)?;
+        }
+        let database = builder().open(&path).map_err(|e| failed(&path, e))?;
+        Ok(Self { database, path })
+    }
+
+    /// Makes the file aside and names it when it is whole: a power cut while a database is begun
+    /// leaves none, never one that cannot be opened.
+    fn make(dir: &Path, path: &Path) -> io::Result<()> {
+        let part = path.with_extension("part");
+        match std::fs::remove_file(&part) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let database = builder().create(&part).map_err(|e| failed(&part, e))?;
+        drop(Self::with_tables(database, part.clone())?);
+        std::fs::rename(&part, path)?;
+        // The file's entry in its folder is on disk from here on.
+        File::open(dir)?.sync_all()
+    }
+
+    /// On a disk of the test's own.
+    #[cfg(test)]
+    pub(crate) fn over(disk: impl redb::StorageBackend) -> io::Result<Self> {
+        let path = PathBuf::from(FILE);
+        let database = builder().create_with_backend(disk).map_err(|e| failed(&path, e))?;
+        Self::with_tables(database, path)
+    }
+
+    fn with_tables(database: Database, path: PathBuf) -> io::Result<Self> {
         let backend = Self { database, path };
-        // Both tables exist from here on, and the file's entry in its folder is on disk.
+        // Opens, and so makes, both tables.
         backend.commit(Vec::new())?;
-        File::open(dir)?.sync_all()?;
         Ok(backend)
     }
 
     fn failed(&self, error: impl Display) -> io::Error {
         failed(&self.path, error)
     }
+}
+
+fn builder() -> redb::Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
 }
 
 fn failed(path: &Path, error: impl Display) -> io::Error {

@@ -249,6 +249,16 @@ fn restore(backend: &dyn LogBackend, sealer: &Sealer) -> io::Result<Tail> {
     Ok(tail)
 }
 
+/// All that the log says, as it would be served.
+#[cfg(test)]
+pub(crate) fn contents(
+    backend: &dyn LogBackend,
+    sealer: &Sealer,
+) -> io::Result<(Vec<Entry>, Option<Vote>)> {
+    let tail = restore(backend, sealer)?;
+    Ok((tail.entries.into_values().collect(), tail.vote))
+}
+
 impl Tail {
     /// The cached part of a range, and where it starts.
     fn cached(&self, from: u64, to: u64, limit: usize) -> (u64, Vec<Entry>) {

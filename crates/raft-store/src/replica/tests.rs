@@ -12,7 +12,10 @@ use crate::{ChunkStream, RaftRpc, TransportError};
 
 mod crash;
 mod disk;
+mod flips;
 mod group;
+mod platter;
+mod power;
 
 const KEY: [u8; 32] = [9; 32];
 

@@ -7,6 +7,8 @@ use anyhow::Result;
 use clap::Args;
 use swarm_api::ContainerSpec;
 
+use crate::failure::refuse;
+
 /// Clears what earlier updates put into the list.
 const RESET: &str = "RESET";
 
@@ -28,8 +30,8 @@ pub struct ContainerFlags {
     /// Run a small init as the container's first process
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     init: Option<bool>,
-    /// Give the process a terminal
-    #[arg(short, long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    #[arg(short, long, hide = true, num_args = 0..=1, default_missing_value = "true",
+          require_equals = true)]
     tty: Option<bool>,
     /// Mount the root file system read-only
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
@@ -55,6 +57,7 @@ pub struct ContainerFlags {
 impl ContainerFlags {
     /// Writes the given flags into `container`.
     pub fn apply(&self, container: &mut ContainerSpec) -> Result<()> {
+        refuse("--tty", self.tty == Some(true))?;
         let texts = [
             (&self.workdir, &mut container.dir),
             (&self.user, &mut container.user),
@@ -70,7 +73,6 @@ impl ContainerFlags {
             container.command = crate::service::words("--entrypoint", command)?;
         }
         container.init = self.init.or(container.init);
-        container.tty = self.tty.unwrap_or(container.tty);
         container.read_only = self.read_only.unwrap_or(container.read_only);
         container.oom_score_adj = self.oom_score_adj.unwrap_or(container.oom_score_adj);
         if let Some(grace) = self.stop_grace_period {

@@ -158,7 +158,7 @@ pub fn change_ports(
     Ok(())
 }
 
-/// `NAME` or `name=…,alias=…,driver-opt=k=v`. What the incumbent takes and ignores is refused.
+/// `NAME` or `name=…,alias=…`. What the incumbent takes and ignores is refused.
 pub fn network(flag: &str) -> Result<NetworkAttachmentConfig> {
     let mut network = NetworkAttachmentConfig::default();
     if !flag.contains('=') {
@@ -169,10 +169,7 @@ pub fn network(flag: &str) -> Result<NetworkAttachmentConfig> {
             match key.trim().to_lowercase().as_str() {
                 "name" => network.target = value.to_owned(),
                 "alias" => network.aliases.push(value.to_owned()),
-                "driver-opt" => {
-                    let (k, v) = value.split_once('=').unwrap_or((value, ""));
-                    network.driver_opts.insert(k.to_lowercase(), v.to_owned());
-                }
+                "driver-opt" => bail!("--network driver-opt= is not supported yet"),
                 "ip" | "ip6" | "mac-address" | "link-local-ip" => {
                     bail!("--network {key}= is not supported: tasks have no fixed addresses")
                 }

@@ -58,7 +58,7 @@ fn expect(spec: &Value, expected: &[(&str, Value)]) {
 fn flags_about_the_process_reach_the_container() {
     let spec = create(
         "--name web -e A=1 --env B=x=y -w /srv -u 1000:1000 --hostname h \
-         --entrypoint 'sh -c \"a b\"' --init -t --read-only --stop-signal SIGINT \
+         --entrypoint 'sh -c \"a b\"' --init --read-only --stop-signal SIGINT \
          --stop-grace-period 1m30s --cap-add net_admin --cap-drop CAP_CHOWN --oom-score-adj -500 \
          --group 7 --container-label k=v -l s=t nginx:1 -g --name x",
     );
@@ -75,7 +75,6 @@ fn flags_about_the_process_reach_the_container() {
             ("/C/User", json!("1000:1000")),
             ("/C/Hostname", json!("h")),
             ("/C/Init", json!(true)),
-            ("/C/TTY", json!(true)),
             ("/C/ReadOnly", json!(true)),
             ("/C/StopSignal", json!("SIGINT")),
             ("/C/StopGracePeriod", json!(90_000_000_000u64)),

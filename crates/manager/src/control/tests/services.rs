@@ -48,13 +48,13 @@ async fn names_in_a_spec_become_ids() {
     let task = wanted.task.as_mut().unwrap();
     let attach =
         |target: &str| NetworkAttachmentConfig { target: target.into(), ..Default::default() };
-    task.networks = vec![attach("front"), attach("host")];
+    task.networks = vec![attach("front"), attach("bridge")];
     let reference = SecretReference { secret_name: "password".into(), ..Default::default() };
     task.container.as_mut().unwrap().secrets.push(reference);
     let stored = make(&door, wanted.clone()).await.unwrap();
     let task = stored.spec.unwrap().task.unwrap();
     assert_eq!(task.networks[0].target, network.id);
-    assert_eq!(task.networks[1].target, "host");
+    assert_eq!(task.networks[1].target, "bridge");
     let reference = &task.container.unwrap().secrets[0];
     assert_eq!(reference.secret_id, secret.id);
     assert_eq!(reference.file.as_ref().unwrap().mode, 0o444);
@@ -136,7 +136,7 @@ async fn name_and_mode_of_a_service_never_change() {
 }
 
 #[tokio::test]
-async fn removing_a_service_tells_its_tasks_to_go() {
+async fn a_removed_services_tasks_are_told_to_go_by_the_next_pass() {
     let door = door().await;
     let web = make(&door, spec("web")).await.unwrap();
     let task = Task {
@@ -154,5 +154,78 @@ async fn removing_a_service_tells_its_tasks_to_go() {
     service::remove(&door, request).await.unwrap();
     let view = door.view().await.unwrap();
     assert!(view.get::<Service>(&web.id).is_none());
-    assert_eq!(view.get::<Task>("t1").unwrap().desired_state(), TaskState::Remove);
+    let plan = crate::reconcile::pass(&view, 0, &mut id::random_id);
+    assert_eq!(plan.changed[0].desired_state(), TaskState::Remove);
+}
+
+#[tokio::test]
+async fn a_service_with_more_tasks_than_a_commit_holds_can_be_removed() {
+    let door = door().await;
+    let web = make(&door, spec("web")).await.unwrap();
+    let node = Node { id: "w1".into(), ..Node::default() };
+    door.write(|tx| Ok(tx.create(node.clone())?)).await.unwrap();
+    let text = "x".repeat(1 << 20);
+    for n in 0..6 {
+        let state = TaskState::Running.into();
+        let status = TaskStatus { state, message: text.clone(), ..TaskStatus::default() };
+        let task = Task {
+            id: format!("t{n}"),
+            service_id: web.id.clone(),
+            node_id: "w1".into(),
+            status: Some(status),
+            ..Task::default()
+        };
+        door.write(|tx| Ok(tx.create(task.clone())?)).await.unwrap();
+    }
+    service::remove(&door, RemoveServiceRequest { service: "web".into() }).await.unwrap();
+    let mut passes = 0;
+    let stays = |t: &&Task| t.desired_state() < TaskState::Remove;
+    let left = || door.store.view().tasks_of_service(&web.id).filter(stays).count();
+    while left() > 0 {
+        let write = |tx: &mut Transaction| {
+            let plan = crate::reconcile::pass(tx.view(), 0, &mut id::random_id);
+            Ok(plan.apply(tx)?)
+        };
+        door.write(write).await.unwrap();
+        passes += 1;
+        assert!(passes < 20, "{} tasks are left", left());
+    }
+    assert!(passes > 1, "they do not fit into one commit");
+}
+
+#[tokio::test]
+async fn what_a_running_update_may_return_to_is_in_use() {
+    let door = door().await;
+    let network = make_network(&door, "front", "").await.unwrap();
+    make_secret(&door, "password").await;
+    let mut wanted = spec("web");
+    let task = wanted.task.as_mut().unwrap();
+    let target = network.id.clone();
+    task.networks.push(NetworkAttachmentConfig { target, ..Default::default() });
+    let reference = SecretReference { secret_name: "password".into(), ..Default::default() };
+    task.container.as_mut().unwrap().secrets.push(reference);
+    let first = make(&door, wanted).await.unwrap();
+    service::update(&door, update_of(&first, spec("web"))).await.unwrap();
+    let set = async |state: UpdateState| {
+        door.write(|tx| {
+            let mut service = tx.view().get::<Service>(&first.id).cloned().unwrap();
+            service.update_status =
+                Some(UpdateStatus { state: state.into(), ..Default::default() });
+            Ok(tx.update(service)?)
+        })
+        .await
+        .unwrap();
+    };
+    let secret = || RemoveSecretRequest { secret: "password".into() };
+    let network = || RemoveNetworkRequest { network: "front".into() };
+    for state in [UpdateState::Updating, UpdateState::UpdatePaused] {
+        set(state).await;
+        let refusal = secret::remove(&door, secret()).await.unwrap_err();
+        assert!(refusal.to_string().contains("service(s): web"), "{refusal}");
+        let refusal = network::remove(&door, network()).await.unwrap_err();
+        assert!(refusal.to_string().contains("service(s): web"), "{refusal}");
+    }
+    set(UpdateState::UpdateCompleted).await;
+    secret::remove(&door, secret()).await.unwrap();
+    network::remove(&door, network()).await.unwrap();
 }

@@ -52,7 +52,9 @@ fn resources_below_the_minimum_are_refused() {
         })
     };
     let text = limits(Resources { memory_bytes: 1 << 20, ..Resources::default() });
-    assert_eq!(text, "service web: invalid memory value 1048576: must be at least 4MiB");
+    assert_eq!(text, "service web: invalid memory value 1048576: must be at least 6MiB");
+    let text = limits(Resources { memory_bytes: 5 << 20, ..Resources::default() });
+    assert!(text.contains("must be at least 6MiB"), "{text}");
     let text = limits(Resources { nano_cpus: 1, ..Resources::default() });
     assert!(text.contains("must be at least 0.001"), "{text}");
 }
@@ -104,4 +106,117 @@ fn a_constraint_that_does_not_parse_is_refused() {
 fn an_image_that_does_not_parse_is_refused() {
     assert!(refused(|s| container(s).image = "Web".into()).contains("lowercase"));
     assert!(refused(|s| container(s).image = String::new()).contains("invalid image reference"));
+}
+
+fn assert_refused(want: &str, change: impl FnOnce(&mut ServiceSpec)) {
+    let text = refused(change);
+    assert!(text.contains(want), "want {want:?} in: {text}");
+}
+
+#[test]
+fn what_no_node_carries_out_is_refused() {
+    assert_refused("a terminal (tty) is not built yet", |s| container(s).tty = true);
+    assert_refused("open stdin is not built yet", |s| container(s).open_stdin = true);
+    let mount = || Mount { target: "/d".into(), ..Mount::default() };
+    for propagation in ["shared", "rshared", "sideways"] {
+        assert_refused("bind propagation", |s| {
+            container(s).mounts.push(Mount {
+                r#type: Type::Bind.into(),
+                source: "/d".into(),
+                bind_propagation: propagation.into(),
+                ..mount()
+            });
+        });
+    }
+    for source in ["", "data", "{{.Task.Slot}}"] {
+        assert_refused("driver nfs is not built yet", |s| {
+            let source = source.into();
+            container(s).mounts.push(Mount { source, volume_driver: "nfs".into(), ..mount() });
+        });
+        assert_refused("driver option o=bind is not built yet", |s| {
+            let volume_driver_opts = [("o".to_owned(), "bind".to_owned())].into();
+            let source = source.into();
+            container(s).mounts.push(Mount { source, volume_driver_opts, ..mount() });
+        });
+    }
+}
+
+#[test]
+fn names_that_no_kernel_knows_are_refused() {
+    assert_refused("unknown stop signal \"SIGFOO\"", |s| {
+        container(s).stop_signal = "SIGFOO".into();
+    });
+    assert_refused("unknown capability \"FLY\"", |s| container(s).cap_add.push("FLY".into()));
+    assert_refused("unknown capability \"FLY\"", |s| container(s).cap_drop.push("FLY".into()));
+    assert_refused("unknown ulimit \"files\"", |s| {
+        container(s).ulimits.push(Ulimit { name: "files".into(), soft: 1, hard: 2 });
+    });
+    for line in ["10.0.0.1\tdb", "10.0.0.1  db", "10.0.0.1 ", "db 10.0.0.1", "10.0.0.1"] {
+        assert_refused("want \"IP NAME\"", |s| container(s).hosts.push(line.into()));
+    }
+    assert_refused("invalid template", |s| container(s).hostname = "{{.Task.Slot".into());
+    assert_refused("want a number", |s| {
+        let file = Some(FileTarget { uid: "root".into(), mode: 0o400, ..FileTarget::default() });
+        let secret = SecretReference { secret_name: "a".into(), file, ..Default::default() };
+        container(s).secrets.push(secret);
+    });
+    let mut sound = spec();
+    let container = container(&mut sound);
+    container.stop_signal = "SIGRTMIN+3".into();
+    container.cap_add = vec!["net_admin".into(), "ALL".into()];
+    container.hosts = vec!["10.0.0.1 db".into(), "::1 a b".into()];
+    container.ulimits.push(Ulimit { name: "nofile".into(), soft: 1, hard: 2 });
+    service(sound).unwrap();
+}
+
+#[test]
+fn log_options_are_those_that_nodes_know() {
+    let driver = |key: &str, value: &str| {
+        let options = [(key.to_owned(), value.to_owned())].into();
+        let driver = LogDriver { name: "json-file".into(), options };
+        let mut spec = spec();
+        spec.task.as_mut().unwrap().log_driver = Some(driver);
+        service(spec).map(drop).map_err(|r| r.to_string())
+    };
+    for (key, value) in [("max-size", "10m"), ("max-file", "3")] {
+        driver(key, value).unwrap();
+    }
+    for (key, value) in [("max-size", "much"), ("max-size", "0"), ("max-file", "0")] {
+        assert!(driver(key, value).unwrap_err().contains("invalid log option"), "{key}={value}");
+    }
+    assert_eq!(
+        driver("compress", "true").unwrap_err(),
+        "log option compress is not built yet: max-size and max-file are"
+    );
+}
+
+#[test]
+fn the_hosts_network_stands_alone_and_publishes_nothing_on_every_node() {
+    let attach = |s: &mut ServiceSpec, names: &[&str]| {
+        let attach = |target: &&str| NetworkAttachmentConfig {
+            target: (*target).into(),
+            ..NetworkAttachmentConfig::default()
+        };
+        s.task.as_mut().unwrap().networks = names.iter().map(attach).collect();
+    };
+    for names in [["host", "app"], ["app", "host"], ["none", "bridge"]] {
+        assert_refused("cannot be combined with network", |s| attach(s, &names));
+    }
+    assert_refused("cannot publish ports in ingress mode", |s| {
+        attach(s, &["host"]);
+        ports(s, EndpointMode::Vip, vec![port(8080)]);
+    });
+    assert_refused("driver option a=b of a service's network is not built yet", |s| {
+        attach(s, &["app"]);
+        let networks = &mut s.task.as_mut().unwrap().networks;
+        networks[0].driver_opts.insert("a".into(), "b".into());
+    });
+    let mut sound = spec();
+    attach(&mut sound, &["host"]);
+    ports(
+        &mut sound,
+        EndpointMode::Vip,
+        vec![PortConfig { mode: PublishMode::Host.into(), ..port(8080) }],
+    );
+    service(sound).unwrap();
 }

@@ -118,13 +118,12 @@ fn an_ended_task_keeps_its_place_but_not_its_secrets() {
 }
 
 #[test]
-fn a_peer_is_known_by_its_tunnel_end_and_its_addresses_in_shared_networks() {
+fn a_peer_is_known_by_its_addresses_in_shared_networks() {
     let world = world();
     let all = assignments_of(&world.store.view(), "b");
     let Some(Assignment { item: Some(Item::Peer(peer)) }) = all.get(&Key::Peer("a".into())) else {
         panic!("no peer");
     };
-    assert_eq!(peer.vtep, 1);
     assert!(peer.ready);
     let networks: Vec<&str> = peer.attachments.iter().map(|a| a.network_id.as_str()).collect();
     assert_eq!(networks, ["ingress"]);

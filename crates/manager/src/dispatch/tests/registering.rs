@@ -1,5 +1,7 @@
 //! Sessions: who gets one, what it says, how it ends, and who counts as alive.
 
+use std::sync::OnceLock;
+
 use swarm_api::{Cluster, ManagerStatus, RemovedNode, RootCa};
 
 use super::*;
@@ -99,6 +101,49 @@ async fn a_node_is_down_after_four_missed_heartbeats() {
     assert!(term.beat(&agent).await.is_err());
     term.open("a").await;
     assert_eq!(state(&world, "a"), NodeState::NodeReady);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_has_its_session_before_it_is_written_down_as_ready() {
+    let world = World::new(&["a"]);
+    world.set_state("a", NodeState::NodeDown);
+    let made: Arc<OnceLock<Dispatcher>> = Arc::default();
+    let at_writing: Arc<Mutex<Vec<bool>>> = Arc::default();
+    let (dispatcher, noted, time) = (Arc::clone(&made), Arc::clone(&at_writing), clock());
+    // Each write asks for the time just before.
+    let asked = Clock::new(move || {
+        let has = dispatcher.get().map(|d| d.shared.sessions.has("a"));
+        noted.lock().unwrap().extend(has);
+        time.now()
+    });
+    let term = CancellationToken::new();
+    let dispatcher = Dispatcher::by(world.store.clone(), asked, term.clone());
+    let _ends = term.drop_guard();
+    made.set(dispatcher.clone()).ok().unwrap();
+    dispatcher.session(from("a", SessionRequest::default())).await.unwrap();
+    assert_eq!(*at_writing.lock().unwrap(), [true]);
+    assert_eq!(state(&world, "a"), NodeState::NodeReady);
+    dispatcher.session(from("stranger", SessionRequest::default())).await.err().unwrap();
+    assert!(!dispatcher.shared.sessions.has("stranger"), "who cannot register has no session");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_makes_a_node_ready_that_was_declared_otherwise() {
+    let mut world = World::new(&["a"]);
+    world.rest();
+    let term = lead(&world.store);
+    let agent = term.open("a").await;
+    for wrong in [NodeState::NodeDown, NodeState::NodeDisconnected] {
+        world.set_state("a", wrong);
+        seconds(1.0).await;
+        term.beat(&agent).await.unwrap();
+        assert_eq!(state(&world, "a"), NodeState::NodeReady);
+        let since = world.get_node("a").status.unwrap().since;
+        assert!(since.is_some(), "and since when is known");
+        let version = world.store.view().version();
+        term.beat(&agent).await.unwrap();
+        assert_eq!(world.store.view().version(), version, "being ready costs no commit");
+    }
 }
 
 #[tokio::test(start_paused = true)]

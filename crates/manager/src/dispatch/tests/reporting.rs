@@ -67,6 +67,26 @@ async fn reports_that_come_together_are_one_commit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_report_of_more_than_a_commit_holds_takes_several() {
+    let mut world = World::new(&["a"]);
+    let text = "x".repeat(16 << 10);
+    world.service("web", 300, |s| {
+        let container = crate::reconcile::tests::template(s).container.as_mut().unwrap();
+        container.labels.insert("long".into(), text.clone());
+    });
+    world.rest();
+    let term = lead(&world.store);
+    let agent = term.open("a").await;
+    let ids: Vec<String> = world.tasks("web").into_iter().map(|t| t.id).collect();
+    let reports: Vec<(&str, TaskState)> =
+        ids.iter().map(|id| (id.as_str(), TaskState::Running)).collect();
+    let version = world.store.view().version();
+    term.report(&agent, &reports).await.unwrap();
+    assert_eq!(world.running("web"), 300);
+    assert!(world.store.view().version() > version + 1, "one commit cannot hold it");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_report_of_an_old_session_is_refused() {
     let world = two();
     let term = lead(&world.store);

@@ -1,31 +1,13 @@
-//! What a node gets: its number, and an address of its own in every network where it has tasks, and in the ingress network.
+//! What a node gets: an address of its own in every network where it has tasks, and in the ingress network.
 
 use std::collections::BTreeSet;
 
-use swarm_api::{Node, NodeAttachment};
+use swarm_api::NodeAttachment;
 
 use super::is_overlay;
 use super::pool::Pools;
 use crate::reconcile::draft::Draft;
 use crate::reconcile::slot::ingress;
-
-/// Tunnel ends are 169.254.x.y; the first and the last 256 of them are reserved.
-const LAST_VTEP: u32 = 65_023;
-
-/// Numbers the nodes that have no number yet: the lowest that is free.
-pub(in crate::reconcile) fn number_nodes(draft: &mut Draft<'_>) {
-    if draft.all_nodes().all(|n| n.vtep != 0) {
-        return;
-    }
-    let used: BTreeSet<u32> = draft.all_nodes().map(|n| n.vtep).collect();
-    let mut free = (1..=LAST_VTEP).filter(|n| !used.contains(n));
-    let unnumbered: Vec<Node> = draft.all_nodes().filter(|n| n.vtep == 0).cloned().collect();
-    for mut node in unnumbered {
-        let Some(number) = free.next() else { return };
-        node.vtep = number;
-        draft.put_node(node);
-    }
-}
 
 /// Gives the node the addresses that it needs and takes back those that it does not. What cannot be had is tried again
 /// with the next pass that looks at the node; tasks that depend on it have said so themselves.

@@ -1,10 +1,10 @@
 //! Virtual addresses and published ports of a service.
 
-use swarm_api::{Endpoint, EndpointMode, Service, VirtualIp};
+use swarm_api::{Endpoint, EndpointMode, Service, VirtualIp, name};
 
+use super::is_overlay;
 use super::pool::Pools;
 use super::port::allocate_ports;
-use super::{belongs_to_node, is_overlay};
 use crate::reconcile::draft::Draft;
 use crate::reconcile::slot::{has_ingress_ports, ingress, template};
 
@@ -46,7 +46,7 @@ pub(in crate::reconcile) fn allocate_service(
 pub(super) fn networks_of(draft: &Draft<'_>, service: &Service) -> Result<Vec<String>, String> {
     let mut networks = Vec::new();
     let named = template(service).map_or(&[][..], |spec| &spec.networks);
-    for config in named.iter().filter(|c| !belongs_to_node(&c.target)) {
+    for config in named.iter().filter(|c| !name::is_node_network(&c.target)) {
         let Some(network) = draft.network(&config.target) else {
             return Err(format!("network {} is gone", config.target));
         };

@@ -21,10 +21,10 @@ const DEFAULT_SIZE: u8 = 20;
 pub(in crate::reconcile) fn allocate_networks(draft: &mut Draft<'_>) {
     let lacking = |n: &&Network| is_overlay(n) && (n.vni == 0 || n.subnet.is_empty());
     let mut waiting: Vec<Network> = draft.all_networks().filter(lacking).cloned().collect();
-    waiting.sort_by_key(|n| (!n.spec.as_ref().is_some_and(|s| s.ingress), n.id.clone()));
+    waiting.sort_by_key(|n| (!n.is_ingress(), n.id.clone()));
     for mut network in waiting {
         if network.vni == 0 {
-            network.vni = free_vni(draft).unwrap_or(0);
+            network.vni = free_vni(draft, &network.id).unwrap_or(0);
         }
         if network.subnet.is_empty()
             && let Some((subnet, gateway)) = subnet_of(draft, &network)
@@ -36,14 +36,17 @@ pub(in crate::reconcile) fn allocate_networks(draft: &mut Draft<'_>) {
     }
 }
 
-/// The one after the highest, so that a removed network's id is not taken at once; then the lowest that is free.
-fn free_vni(draft: &Draft<'_>) -> Option<u32> {
+/// Where the network's own random id leads to, and from there the next that is free: so the VXLAN id of a network that
+/// was removed is not taken up at once, while nodes may still tear that network down.
+fn free_vni(draft: &Draft<'_>, network_id: &str) -> Option<u32> {
     let used: std::collections::BTreeSet<u32> = draft.all_networks().map(|n| n.vni).collect();
-    let next = used.last().map_or(FIRST_VNI, |last| last.saturating_add(1).max(FIRST_VNI));
-    if next <= LAST_VNI {
-        return Some(next);
-    }
-    (FIRST_VNI..=LAST_VNI).find(|vni| !used.contains(vni))
+    let start = FIRST_VNI + hash(network_id) % (LAST_VNI - FIRST_VNI + 1);
+    (start..=LAST_VNI).chain(FIRST_VNI..start).find(|vni| !used.contains(vni))
+}
+
+/// FNV-1a.
+fn hash(text: &str) -> u32 {
+    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 fn subnet_of(draft: &Draft<'_>, network: &Network) -> Option<(Ipv4Net, Ipv4Addr)> {

@@ -1,10 +1,10 @@
 //! Addresses of a task, once its node is known.
 
-use swarm_api::{NetworkAttachment, Service, Task};
+use swarm_api::{NetworkAttachment, Service, Task, name};
 
+use super::is_overlay;
 use super::node::{address_of, give_address};
 use super::pool::Pools;
-use super::{belongs_to_node, is_overlay};
 use crate::reconcile::draft::Draft;
 use crate::reconcile::slot::{has_ingress_ports, ingress};
 
@@ -57,15 +57,12 @@ fn wanted(
 ) -> Result<Vec<NetworkAttachment>, String> {
     let mut attachments: Vec<NetworkAttachment> = Vec::new();
     let named = task.spec.as_ref().map_or(&[][..], |s| &s.networks);
-    for config in named.iter().filter(|c| !belongs_to_node(&c.target)) {
+    for config in named.iter().filter(|c| !name::is_node_network(&c.target)) {
         if draft.network(&config.target).is_none() {
             return Err(format!("network {} is gone", config.target));
         }
-        attachments.push(NetworkAttachment {
-            network_id: config.target.clone(),
-            address: String::new(),
-            aliases: config.aliases.clone(),
-        });
+        attachments
+            .push(NetworkAttachment { network_id: config.target.clone(), address: String::new() });
     }
     if has_ingress_ports(service)
         && let Some(network) = ingress(draft)

@@ -32,7 +32,7 @@ async fn a_service_is_assigned_with_the_second_commit() {
     let cancel = CancellationToken::new();
     let _guard = cancel.clone().drop_guard();
     let runner = tokio::spawn(run_by(world.store.clone(), clock(), cancel.clone()));
-    until(&world.store, |s| s.view().get::<Node>("a").unwrap().vtep != 0).await;
+    until(&world.store, |s| !s.view().get::<Node>("a").unwrap().attachments.is_empty()).await;
     let version = world.store.view().version();
     let mut events = world.store.subscribe();
     let service = Service {

@@ -1,6 +1,6 @@
 //! Rolling updates and rollbacks.
 
-use swarm_api::{FailureAction, UpdateOrder};
+use swarm_api::{ConfigReference, FailureAction, SecretReference, UpdateOrder};
 
 use super::*;
 
@@ -128,6 +128,42 @@ fn a_failing_update_rolls_back_by_itself() {
     assert_eq!(world.update_state("web"), UpdateState::RollbackCompleted);
     assert_eq!(images(&world), ["app:1", "app:1", "app:1"]);
     assert_eq!(world.get_service("web").previous_spec, None);
+}
+
+#[test]
+fn an_update_pauses_if_what_it_would_roll_back_to_is_gone() {
+    let action = FailureAction::FailureRollback.into();
+    for gone in ["secret", "config", "network"] {
+        let mut world = world(2, UpdateConfig { failure_action: action, ..one_by_one() });
+        world.edit::<Service>("web", |s| {
+            let spec = template(s.spec.as_mut().unwrap());
+            let container = spec.container.as_mut().unwrap();
+            let (secret_id, config_id, target) = ("gone".into(), "gone".into(), "gone".into());
+            match gone {
+                "secret" => container.secrets.push(SecretReference {
+                    secret_id,
+                    secret_name: "gone".into(),
+                    ..Default::default()
+                }),
+                "config" => container.configs.push(ConfigReference {
+                    config_id,
+                    config_name: "gone".into(),
+                    ..Default::default()
+                }),
+                _ => spec.networks.push(NetworkAttachmentConfig { target, ..Default::default() }),
+            }
+        });
+        world.update("web", |s| {
+            let spec = template(s);
+            spec.networks.clear();
+            let image = "bad:2".into();
+            spec.container = Some(ContainerSpec { image, ..ContainerSpec::default() });
+        });
+        world.wait(30);
+        assert_eq!(world.update_state("web"), UpdateState::UpdatePaused);
+        let message = world.get_service("web").update_status.unwrap().message;
+        assert!(message.ends_with(&format!("{gone} gone is gone")), "{message}");
+    }
 }
 
 #[test]

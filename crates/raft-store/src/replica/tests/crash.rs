@@ -1,9 +1,27 @@
+//! A process killed at random moments under load: what it acknowledged is there when it is opened again.
+
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
 use super::*;
 
 const DIR: &str = "SWARM_RAFT_STORE_CRASH_DIR";
+/// Writers side by side in the process that is killed.
+const WRITERS: usize = 6;
+/// How many cycles a test run makes; `cargo xtask crash` asks for more.
+const CYCLES: u64 = 100;
+
+/// How often to crash, and what the moments are drawn from.
+pub(super) fn cycles(usual: u64) -> (u64, StdRng) {
+    let number = |name: &str| std::env::var(name).ok().map(|n| n.parse::<u64>().unwrap());
+    let share = |all: u64| all * usual / CYCLES;
+    let cycles = number("SWARM_CRASH_CYCLES").map_or(usual, share).max(1);
+    (cycles, StdRng::seed_from_u64(number("SWARM_CRASH_SEED").unwrap_or(1)))
+}
 
 /// Killed and reaped also when the test fails.
 struct Killed(Child);
@@ -15,13 +33,51 @@ impl Drop for Killed {
     }
 }
 
-/// Not a test of its own: the process that is killed. Writes until then, and says what was
-/// acknowledged.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_child_writes_until_it_is_killed() {
-    let Some(dir) = std::env::var_os(DIR) else { return };
+fn counter(replica: &Replica, name: &str) -> u64 {
+    let view = replica.store().view();
+    let object = view.by_name::<Secret>(name);
+    object.map_or(0, |s| u64::from_be_bytes(s.spec.as_ref().unwrap().data[..8].try_into().unwrap()))
+}
+
+/// How far a writer came. What one transaction wrote must be there as a whole.
+fn reached(replica: &Replica, writer: usize) -> u64 {
+    let (count, twin) = (counter(replica, &format!("w{writer}")), format!("twin{writer}"));
+    assert_eq!(count, counter(replica, &twin), "half of a transaction of writer {writer}");
+    let newest = (count > 0).then(|| format!("w{writer}-{count}"));
+    assert!(newest.is_none_or(|name| has(replica, &name)), "writer {writer} lacks its {count}th");
+    count
+}
+
+fn say(line: &str) {
+    // One write, so that lines of several writers do not mix.
+    std::io::stdout().write_all(format!("\n{line}\n").as_bytes()).unwrap();
+    std::io::stdout().flush().unwrap();
+}
+
+async fn write_next(store: Store, writer: usize, n: u64) {
+    let set = |tx: &mut crate::Transaction, name: String| {
+        let mut object = secret(&name);
+        object.spec.as_mut().unwrap().data = n.to_be_bytes().to_vec();
+        match tx.view().by_name::<Secret>(&name).map(|s| s.meta) {
+            Some(meta) => tx.update(Secret { meta, ..object }),
+            None => tx.create(object),
+        }
+    };
+    let step = store.transact(1, |tx| {
+        set(tx, format!("w{writer}"))?;
+        set(tx, format!("twin{writer}"))?;
+        tx.create(secret(&format!("w{writer}-{n}")))?;
+        match n.checked_sub(20).map(|old| format!("id-w{writer}-{old}")) {
+            Some(old) if tx.view().get::<Secret>(&old).is_some() => tx.remove::<Secret>(&old),
+            _ => Ok(()),
+        }
+    });
+    step.await.unwrap();
+}
+
+async fn reopen(dir: &Path) -> Replica {
     let link = Arc::new(Link { hub: Arc::default(), from: 1 });
-    let mut config = config(Path::new(&dir), 1);
+    let mut config = config(dir, 1);
     config.snapshot_every = 40;
     config.keep = 5;
     let replica = Replica::open(config, link).await.unwrap();
@@ -29,46 +85,103 @@ async fn a_child_writes_until_it_is_killed() {
         replica.bootstrap(1).await.unwrap();
     }
     until("it leads", async || replica.leadership().borrow().is_leader).await;
-    let mut out = std::io::stdout();
-    for n in replica.store().view().count::<Secret>().. {
-        write(&replica, &format!("s{n}")).await.unwrap();
-        writeln!(out, "\nacknowledged {n}").unwrap();
-        out.flush().unwrap();
+    replica
+}
+
+/// Not a test of its own: the process that is killed. Says what it has found, and writes until it
+/// is killed and says what was acknowledged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_writes_until_it_is_killed() {
+    let Some(dir) = std::env::var_os(DIR) else { return };
+    let replica = reopen(Path::new(&dir)).await;
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..WRITERS {
+        let found = reached(&replica, writer);
+        say(&format!("found {writer} {found}"));
+        let store = replica.store();
+        writers.spawn(async move {
+            for n in found + 1.. {
+                write_next(store.clone(), writer, n).await;
+                say(&format!("acknowledged {writer} {n}"));
+            }
+        });
     }
+    writers.join_next().await.unwrap().unwrap();
 }
 
 fn spawn(dir: &Path) -> Killed {
     let child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "replica::tests::crash::a_child_writes_until_it_is_killed",
-            "--nocapture",
-        ])
+        .args(["--exact", "replica::tests::crash::a_child_writes_until_it_is_killed"])
+        .arg("--nocapture")
         .env(DIR, dir)
         .stdout(Stdio::piped())
         .spawn();
     Killed(child.unwrap())
 }
 
+/// What was acknowledged to each writer, by all that the killed processes said.
+#[derive(Default)]
+struct Ledger {
+    acknowledged: [u64; WRITERS],
+    writes: u64,
+}
+
+impl Ledger {
+    fn note(&mut self, line: &str) {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [verb @ ("found" | "acknowledged"), writer, n] = words[..] else { return };
+        let (writer, n): (usize, u64) = (writer.parse().unwrap(), n.parse().unwrap());
+        let known = &mut self.acknowledged[writer];
+        assert!(n >= *known, "writer {writer}: {known} was acknowledged, {n} was {verb}");
+        self.writes += n - *known;
+        *known = n;
+    }
+
+    /// Runs a process on the store and kills it: at a random moment after its start, which hits
+    /// recovery, or after its first write.
+    fn crash(&mut self, dir: &Path, random: &mut StdRng) {
+        let early = random.random_bool(0.5);
+        let delay = random.random_range(0..if early { 250 } else { 100 });
+        let mut deadline = early.then(|| Instant::now() + Duration::from_millis(delay));
+        let mut child = spawn(dir);
+        let out = BufReader::new(child.0.stdout.take().unwrap());
+        let (lines, heard) = mpsc::channel();
+        let reader = std::thread::spawn(move || {
+            out.lines().map_while(Result::ok).for_each(|line| drop(lines.send(line)));
+        });
+        loop {
+            let patience = deadline.unwrap_or(Instant::now() + Duration::from_secs(20));
+            match heard.recv_timeout(patience.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    if line.starts_with("acknowledged") && deadline.is_none() {
+                        deadline = Some(Instant::now() + Duration::from_millis(delay));
+                    }
+                    self.note(&line);
+                }
+                Err(RecvTimeoutError::Timeout) if deadline.is_some() => break,
+                Err(_) => panic!("the process ended by itself or hangs"),
+            }
+        }
+        drop(child);
+        reader.join().unwrap();
+        heard.iter().for_each(|line| self.note(&line));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_before_a_sigkill_is_there_after_it() {
     let dir = tempfile::tempdir().unwrap();
-    let mut acknowledged = None;
-    // The number of writes between kills varies, so that they hit appends, snapshots and purges.
-    for writes in [1, 7, 38, 41, 60, 3, 83] {
-        let mut child = spawn(dir.path());
-        let out = BufReader::new(child.0.stdout.take().unwrap());
-        let numbers = out.lines().map_while(Result::ok);
-        let numbers = numbers.filter_map(|l| l.strip_prefix("acknowledged ")?.parse().ok());
-        acknowledged = numbers.take(writes).last().or(acknowledged);
-        drop(child);
+    let (cycles, mut random) = cycles(CYCLES);
+    let mut ledger = Ledger::default();
+    for _ in 0..cycles {
+        ledger.crash(dir.path(), &mut random);
     }
-    let last: u64 = acknowledged.unwrap();
-    assert!(last > 200, "only {last} writes");
-    let link = Arc::new(Link { hub: Arc::default(), from: 1 });
-    let replica = Replica::open(config(dir.path(), 1), link).await.unwrap();
-    until("it leads", async || replica.leadership().borrow().is_leader).await;
-    let missing: Vec<u64> = (0..=last).filter(|n| !has(&replica, &format!("s{n}"))).collect();
-    assert_eq!(missing, [0_u64; 0]);
+    let replica = reopen(dir.path()).await;
+    for writer in 0..WRITERS {
+        let (acknowledged, found) = (ledger.acknowledged[writer], reached(&replica, writer));
+        assert!(found >= acknowledged, "writer {writer}: {found} of {acknowledged}");
+    }
+    assert!(ledger.writes > cycles, "only {} writes", ledger.writes);
+    println!("killed {cycles} times, {} acknowledged writes, none lost", ledger.writes);
     replica.shutdown().await;
 }

@@ -1,3 +1,5 @@
+//! Our log and state machine under the library's own suite, and on damaged files.
+
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 

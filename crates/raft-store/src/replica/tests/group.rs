@@ -1,3 +1,5 @@
+//! Three replicas in one process: leaders go, members come, lagging ones catch up.
+
 use super::*;
 use crate::Lagged;
 
