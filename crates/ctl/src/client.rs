@@ -230,10 +230,26 @@ fn not_a_manager(info: &InfoResponse) -> Option<String> {
     }
 }
 
+/// Whether nobody listens on the socket.
+fn is_gone(status: &Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return matches!(io.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
+        }
+        cause = error.source();
+    }
+    false
+}
+
 /// The answer of a call that only this node answers.
 pub fn local<T>(answer: Result<Response<T>, Status>) -> Result<T> {
     match answer {
         Ok(response) => Ok(response.into_inner()),
+        // It ended between the look for it and the call.
+        Err(status) if is_gone(&status) => Err(anyhow!(
+            "swarmd is not running any more: start it, or name another daemon with -H or SWARM_HOST"
+        )),
         Err(status) if is_passing(&status) => {
             Err(Refused::from(status)).context("swarmd did not answer")
         }
