@@ -10,8 +10,6 @@ use swarm_api::{
 use super::*;
 use crate::{Action, Lagged, ResolveError};
 
-mod model;
-
 fn secret(id: &str, name: &str) -> Secret {
     let annotations = Annotations { name: name.to_owned(), labels: BTreeMap::new() };
     let spec = SecretSpec { annotations: Some(annotations), data: b"x".to_vec() };
