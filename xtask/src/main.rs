@@ -9,6 +9,7 @@ mod lab;
 mod process;
 mod quickstart;
 mod setup;
+mod sim;
 mod test;
 mod tidy;
 mod verify;
@@ -30,6 +31,7 @@ usage: cargo xtask VERB
   tidy               the house rules alone
   bench [--peer [SCRIPT]]  speed and memory; with --peer also Docker's, in the same run
   crash [--cycles N] [--seed S]  kill the store and cut its power so often: nothing may be lost
+  sim [--seed S] [--seeds N] [--scenario NAME] [--verbose]  managers on a simulated network
   vm                 the daemon on an emulated machine with cgroup version 2 alone (minutes)";
 
 fn main() -> ExitCode {
@@ -45,7 +47,7 @@ fn main() -> ExitCode {
 
 fn run(words: &[String]) -> Result<()> {
     let Some((verb, rest)) = words.split_first() else { bail!("{USAGE}") };
-    let takes_words = matches!(verb.as_str(), "test" | "bench" | "crash");
+    let takes_words = matches!(verb.as_str(), "test" | "bench" | "crash" | "sim");
     if !takes_words && let Some(word) = rest.first() {
         bail!("{verb} takes no arguments, but got {word}\n\n{USAGE}");
     }
@@ -58,6 +60,7 @@ fn run(words: &[String]) -> Result<()> {
         "tidy" => tidy::run(),
         "bench" => bench::run(rest),
         "crash" => crash::run(rest),
+        "sim" => sim::run(rest),
         "vm" => vm::run(),
         "help" | "-h" | "--help" => {
             println!("{USAGE}");

@@ -8,6 +8,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::ground::Ground;
+
 pub(crate) mod redb;
 #[cfg(feature = "sled")]
 pub(crate) mod sled;
@@ -59,6 +61,10 @@ pub(crate) trait LogBackend: Send + Sync {
     fn get(&self, name: &str) -> io::Result<Option<Vec<u8>>>;
     /// For messages.
     fn path(&self) -> &Path;
+    /// Who does its work.
+    fn ground(&self) -> Ground {
+        Ground::Host
+    }
 }
 
 /// Opens, or creates, the database in `dir`.

@@ -13,12 +13,15 @@ mod batch;
 mod committer;
 mod consensus;
 mod error;
+mod ground;
 mod member;
 mod membership;
 mod raft;
 mod record;
 mod replica;
 mod seal;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod state;
 mod store;
 mod subscription;

@@ -13,8 +13,9 @@ use tokio_util::task::TaskTracker;
 use zeroize::Zeroize;
 
 use crate::apply::Foresight;
-use crate::backend::{self, Backend};
+use crate::backend::Backend;
 use crate::consensus::Consensus;
+use crate::ground::Ground;
 use crate::raft::log::Log;
 use crate::raft::machine::Machine;
 use crate::raft::network::Peers;
@@ -27,6 +28,11 @@ use crate::{Leadership, Member, MemberState, Store, StoreError, Transport};
 
 mod answer;
 mod follow;
+#[cfg(feature = "simulation")]
+mod observe;
+
+#[cfg(feature = "simulation")]
+pub use observe::{Entry, Sight};
 
 /// How a replica is set up. Times must be ordered: 4 `heartbeat` < `election.0` < `election.1`.
 #[derive(Clone)]
@@ -51,6 +57,7 @@ pub struct ReplicaConfig {
     pub patience: Duration,
     /// The database of the log.
     pub backend: Backend,
+    pub(crate) ground: Ground,
 }
 
 impl ReplicaConfig {
@@ -74,6 +81,7 @@ impl ReplicaConfig {
             keep: 500,
             patience: Duration::from_secs(10),
             backend: Backend::default(),
+            ground: Ground::Host,
         }
     }
 
@@ -98,6 +106,9 @@ impl ReplicaConfig {
             replication_lag_threshold: self.snapshot_every.saturating_mul(2),
             install_snapshot_timeout: SNAPSHOT_TIMEOUT_MS,
             enable_pre_vote: Some(true),
+            // A leader that a majority does not answer pauses its heartbeats for an election's
+            // length at a time: whom it still reaches may be needed to elect another.
+            quorum_loss_probe_interval: Some(millis(longest) * 2),
             // What was committed last may not be on disk as such: a restarted leader is elected
             // anew.
             enable_leader_restore: Some(false),
@@ -195,7 +206,7 @@ impl Replica {
         let Some(machine) = machine else {
             return Err(StoreError::Refused("this manager already has a raft id".to_owned()));
         };
-        let peers = Peers(Arc::clone(&inner.transport));
+        let peers = Peers(Arc::clone(&inner.transport), inner.config.ground.clone());
         let config = Arc::new(inner.config.raft()?);
         let raft = Raft::new(raft_id, config, peers, inner.log.clone(), machine).await;
         let raft = raft.map_err(gone)?;
@@ -336,20 +347,19 @@ async fn open_files(
     (publisher, foresight): (Arc<Publisher>, Foresight),
 ) -> std::io::Result<Opened> {
     let file = config.dir.join(config.backend.file());
+    let ground = config.ground.clone();
     let open = move || {
         let dir = &config.dir;
-        let at = |e: std::io::Error| std::io::Error::other(format!("{}: {e}", dir.display()));
-        std::fs::create_dir_all(dir).map_err(at)?;
         let sealer = Arc::new(Sealer::new(&config.data_key)?);
         config.data_key.zeroize();
-        let backend = backend::open(config.backend, dir)?;
-        let file = SnapshotFile::new(dir, Arc::clone(&sealer));
+        let backend = config.ground.open_log(config.backend, dir)?;
+        let file = SnapshotFile::new(dir, Arc::clone(&sealer)).on(config.ground.clone());
         let machine = Machine::open(file, publisher, foresight)?;
         // Last, because it starts a thread that keeps the file open.
         let (log, identity) = Log::open(backend, sealer, fatal)?;
         Ok(Opened { log, machine, identity })
     };
-    let opened = tokio::task::spawn_blocking(open).await;
+    let opened = ground.blocking(open).await;
     // The database panics at some kinds of damage; nothing else here does.
     let panicked = |_| std::io::Error::other(format!("{} is damaged", file.display()));
     opened.map_err(panicked)?

@@ -47,7 +47,7 @@ impl Redb {
     }
 
     /// On a disk of the test's own.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn over(disk: impl redb::StorageBackend) -> io::Result<Self> {
         let path = PathBuf::from(FILE);
         let database = builder().create_with_backend(disk).map_err(|e| failed(&path, e))?;

@@ -10,12 +10,12 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{EntryPayload, RaftLogReader};
 use prost::Message;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use self::writer::{Job, Writer};
 use super::wire::{Ballot, EntryRecord, Identity, Position};
@@ -23,6 +23,8 @@ use super::{Entry, LogId, Types, Vote};
 use crate::backend::{LogBackend, Write};
 use crate::seal::{Damage, Sealer};
 
+#[cfg(feature = "simulation")]
+mod observe;
 mod writer;
 
 /// Entries kept in memory after they are on disk: what followers that keep up, and the state
@@ -44,7 +46,7 @@ pub(crate) struct Log(Arc<Shared>);
 
 struct Shared {
     tail: Mutex<Tail>,
-    jobs: mpsc::Sender<Job>,
+    jobs: mpsc::UnboundedSender<Job>,
     // Taken when the log is closed, so that the file is free again whoever still holds a copy.
     backend: Mutex<Option<Arc<dyn LogBackend>>>,
     sealer: Arc<Sealer>,
@@ -147,7 +149,7 @@ impl Log {
     ) -> io::Result<(Self, Option<Identity>)> {
         let identity = named(&*backend, &sealer, IDENTITY)?;
         let tail = restore(&*backend, &sealer)?;
-        let (jobs, queue) = mpsc::channel();
+        let (jobs, queue) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             tail: Mutex::new(tail),
             jobs,
@@ -197,8 +199,9 @@ impl Log {
         }
         let shared = Arc::clone(&self.0);
         let upto = cached_from.min(to);
-        let older = tokio::task::spawn_blocking(move || shared.read_disk(from, upto, limit));
-        let mut entries = older.await.map_err(io::Error::other)??;
+        let ground = shared.backend()?.ground();
+        let older = ground.blocking(move || shared.read_disk(from, upto, limit));
+        let mut entries = older.await??;
         let bytes: usize = entries.iter().map(weight).sum();
         if bytes < limit && entries.last().is_none_or(|e| e.log_id.index + 1 == cached_from) {
             entries.append(&mut cached);

@@ -189,6 +189,6 @@ impl RaftSnapshotBuilder<Types> for Builder {
 
 async fn write(file: &SnapshotFile, meta: &SnapshotMeta, frozen: &Frozen) -> io::Result<()> {
     let (file, meta, state) = (file.clone(), meta.clone(), Arc::clone(&frozen.0));
-    let written = tokio::task::spawn_blocking(move || file.write(&meta, &state)).await;
-    written.map_err(io::Error::other)?
+    let ground = file.ground();
+    ground.blocking(move || file.write(&meta, &state)).await?
 }

@@ -11,8 +11,6 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use prost::Message;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 
 use super::machine::Frozen;
 use super::snapshot::{chunks, count};
@@ -21,27 +19,28 @@ use super::wire::{
     SnapshotFrame, TransferAnswer, TransferCall, Undecodable, VoteAnswer, VoteCall,
 };
 use super::{Place, Snapshot, SnapshotMeta, Types, Vote};
+use crate::ground::{Ground, Sink};
 use crate::{Member, RaftRpc, Transport, TransportError};
 
 /// A call that carries entries waits for the target's disk, so it gets more time than a heartbeat.
 const ENTRIES_TIMEOUT: Duration = Duration::from_secs(5);
-/// Chunks of a snapshot made ahead of the network.
-const CHUNKS_AHEAD: usize = 2;
 
 /// Makes [`Peer`]s.
-pub(crate) struct Peers(pub(crate) Arc<dyn Transport>);
+pub(crate) struct Peers(pub(crate) Arc<dyn Transport>, pub(crate) Ground);
 
 impl RaftNetworkFactory<Types> for Peers {
     type Network = Peer;
 
     async fn new_client(&mut self, target: u64, place: &Place) -> Peer {
-        Peer { transport: Arc::clone(&self.0), target: place.member(target) }
+        let (transport, ground) = (Arc::clone(&self.0), self.1.clone());
+        Peer { transport, ground, target: place.member(target) }
     }
 }
 
 /// One other replica.
 pub(crate) struct Peer {
     transport: Arc<dyn Transport>,
+    ground: Ground,
     target: Member,
 }
 
@@ -123,11 +122,10 @@ impl RaftNetworkV2<Types> for Peer {
         cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
         option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-        let (frames, stream) = mpsc::channel(CHUNKS_AHEAD);
         let target = self.target.raft_id;
         let Snapshot { meta, snapshot } = snapshot;
-        tokio::task::spawn_blocking(move || send_frames(&frames, target, &vote, &meta, &snapshot));
-        let stream = Box::pin(ReceiverStream::new(stream));
+        let send = move |frames: Sink<'_>| send_frames(frames, target, &vote, &meta, &snapshot);
+        let stream = self.ground.stream(send);
         let limit = option.hard_ttl();
         let answer = tokio::select! {
             closed = cancel => return Err(closed.into()),
@@ -152,10 +150,8 @@ impl RaftNetworkV2<Types> for Peer {
     }
 }
 
-type Frames = mpsc::Sender<Result<Vec<u8>, TransportError>>;
-
 /// Blocking: encoding a large store takes a while. Stops when the receiver is gone.
-fn send_frames(frames: &Frames, target: u64, vote: &Vote, meta: &SnapshotMeta, frozen: &Frozen) {
+fn send_frames(frames: Sink<'_>, target: u64, vote: &Vote, meta: &SnapshotMeta, frozen: &Frozen) {
     let cover = Some(Cover::new(meta, frozen.0.version));
     let begin = Some(SnapshotBegin { target, vote: Some(vote.into()), cover });
     let first = SnapshotFrame { begin, ..SnapshotFrame::default() };
@@ -166,7 +162,7 @@ fn send_frames(frames: &Frames, target: u64, vote: &Vote, meta: &SnapshotMeta, f
         SnapshotFrame { data, checksum, ..SnapshotFrame::default() }
     });
     for frame in std::iter::once(first).chain(data).chain(std::iter::once(last)) {
-        if frames.blocking_send(Ok(frame.encode_to_vec())).is_err() {
+        if !frames(frame.encode_to_vec()) {
             return;
         }
     }

@@ -4,8 +4,7 @@
 //! covers (c), chunks of data (d), an end (e). It becomes visible whole, by a rename, or not at
 //! all.
 
-use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +13,7 @@ use prost::Message;
 
 use super::SnapshotMeta;
 use super::wire::{Cover, Item, Request, SnapshotEnd, Undecodable};
+use crate::ground::{Ground, at};
 use crate::record;
 use crate::seal::{Damage, Sealer};
 use crate::state::State;
@@ -44,7 +44,7 @@ pub(crate) fn count(state: &State) -> u64 {
     (objects + state.requests().count()) as u64
 }
 
-fn items(state: &State) -> impl Iterator<Item = Item> {
+pub(crate) fn items(state: &State) -> impl Iterator<Item = Item> {
     let objects = KINDS.into_iter().flat_map(|kind| state.table(kind).iter());
     let objects = objects.map(|o| Item { object: Some((**o).clone()), request: None });
     let requests = state.requests().map(|(id, version)| Item {
@@ -124,25 +124,33 @@ fn insert(state: &mut State, item: Item) -> Result<(), Undecodable> {
 pub(crate) struct SnapshotFile {
     dir: PathBuf,
     sealer: Arc<Sealer>,
+    ground: Ground,
 }
 
 impl SnapshotFile {
     pub(crate) fn new(dir: &Path, sealer: Arc<Sealer>) -> Self {
-        Self { dir: dir.to_owned(), sealer }
+        Self { dir: dir.to_owned(), sealer, ground: Ground::Host }
+    }
+
+    /// On this ground, in place of the host.
+    pub(crate) fn on(self, ground: Ground) -> Self {
+        Self { ground, ..self }
+    }
+
+    /// Who does the work of [`Self::write`].
+    pub(crate) fn ground(&self) -> Ground {
+        self.ground.clone()
     }
 
     /// Replaces the snapshot. Blocking; on disk when it returns.
     pub(crate) fn write(&self, meta: &SnapshotMeta, state: &State) -> io::Result<()> {
-        let (path, partial) = (self.dir.join(FILE), self.dir.join(PARTIAL));
-        self.write_to(&partial, meta, state).map_err(|e| at(&partial, e))?;
-        std::fs::rename(&partial, &path).map_err(|e| at(&path, e))?;
-        File::open(&self.dir)?.sync_all()
+        let write = |file: &mut dyn Write| self.write_to(file, meta, state);
+        self.ground.replace(&self.dir, (FILE, PARTIAL), write)
     }
 
-    fn write_to(&self, path: &Path, meta: &SnapshotMeta, state: &State) -> io::Result<()> {
+    fn write_to(&self, file: &mut dyn Write, meta: &SnapshotMeta, state: &State) -> io::Result<()> {
         let mut id = [0; 16];
         rand::fill(&mut id).map_err(|_| io::Error::other("no randomness from the system"))?;
-        let mut file = BufWriter::new(File::create(path)?);
         file.write_all(MAGIC)?;
         file.write_all(&id)?;
         let mut number = 0;
@@ -158,17 +166,15 @@ impl SnapshotFile {
         for chunk in chunks(state) {
             frame(b'd', &chunk)?;
         }
-        frame(b'e', &SnapshotEnd { items: count(state) }.encode_to_vec())?;
-        file.into_inner().map_err(|e| e.into_error())?.sync_all()
+        frame(b'e', &SnapshotEnd { items: count(state) }.encode_to_vec())
     }
 
     /// The snapshot, checked; `None` if there is none yet. Blocking.
     pub(crate) fn read(&self) -> io::Result<Option<(SnapshotMeta, State)>> {
         let path = self.dir.join(FILE);
-        match File::open(&path) {
-            Ok(file) => self.read_from(BufReader::new(file)).map(Some).map_err(|e| at(&path, e)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(at(&path, error)),
+        match self.ground.read(&path)? {
+            Some(file) => self.read_from(file).map(Some).map_err(|e| at(&path, e)),
+            None => Ok(None),
         }
     }
 
@@ -239,8 +245,4 @@ fn cut(error: io::Error) -> io::Error {
         io::ErrorKind::UnexpectedEof => damaged(Damage::Short),
         _ => error,
     }
-}
-
-fn at(path: &Path, error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }

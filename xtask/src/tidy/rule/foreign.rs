@@ -40,6 +40,7 @@ const NOT_PURE: &[&str] = &[
     "swarm-node",
     "swarm-overlay-net",
     "swarm-raft-store",
+    "swarm-sim",
     "swarm-tests",
 ];
 

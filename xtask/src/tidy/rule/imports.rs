@@ -21,6 +21,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("swarm-ctl", &["swarm-api", "swarm-compose", "swarm-lab"]),
     ("swarm-node", NODE),
     ("swarm-tests", ALL),
+    ("swarm-sim", &["swarm-api", "swarm-ca", "swarm-raft-store", "swarm-manager"]),
     ("demo-web", &[]),
     ("xtask", &[]),
 ];

@@ -2,15 +2,16 @@
 //! one batch.
 
 use std::io;
-use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Weak};
 
 use openraft::storage::IOFlushed;
 use prost::Message;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
 use super::{COMMITTED, Change, Shared, place};
 use crate::backend::{LogBackend, Write};
+use crate::ground::Ground;
 use crate::raft::wire::{EntryRecord, Position};
 use crate::raft::{Entry, Types};
 
@@ -65,39 +66,69 @@ struct Batch {
     waiting: Vec<Waiting>,
     last: Option<u64>,
     stop: Option<oneshot::Sender<()>>,
+    /// Why it is not whole.
+    unsealed: Option<io::Error>,
 }
 
 impl Writer {
     pub(super) fn start(
         shared: Weak<Shared>,
         backend: Arc<dyn LogBackend>,
-        queue: Receiver<Job>,
+        queue: UnboundedReceiver<Job>,
     ) -> io::Result<()> {
         let writer = Self { shared, backend, failed: None };
-        std::thread::Builder::new().name("raft-log".into()).spawn(move || writer.run(&queue))?;
+        match writer.backend.ground() {
+            Ground::Host => {
+                let thread = std::thread::Builder::new().name("raft-log".into());
+                thread.spawn(move || writer.run(queue))?;
+            }
+            #[cfg(feature = "simulation")]
+            Ground::Simulated(disk) => drop(tokio::spawn(writer.run_on(disk, queue))),
+        }
         Ok(())
     }
 
-    fn run(mut self, queue: &Receiver<Job>) {
+    fn run(mut self, mut queue: UnboundedReceiver<Job>) {
         // The queue ends when the last copy of the log is dropped.
-        while let Ok(first) = queue.recv() {
-            let mut batch = Batch::default();
-            let mut sealed = self.add(&mut batch, first);
-            while sealed.is_ok() && batch.stop.is_none() && batch.waiting.len() < BATCH_JOBS {
-                match queue.try_recv() {
-                    Ok(job) => sealed = self.add(&mut batch, job),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-                }
-            }
-            let stop = batch.stop.take();
-            self.finish(batch, sealed);
-            if let Some(done) = stop {
+        while let Some(first) = queue.blocking_recv() {
+            let mut batch = self.gather(first, &mut queue);
+            let result = self.write(&mut batch);
+            if let Some(done) = self.finish(batch, &result) {
                 drop(self);
                 // Nobody has to wait for it.
                 let _ = done.send(());
                 return;
             }
         }
+    }
+
+    #[cfg(feature = "simulation")]
+    async fn run_on(mut self, disk: crate::simulation::Disk, mut queue: UnboundedReceiver<Job>) {
+        while let Some(first) = queue.recv().await {
+            disk.seek().await;
+            let mut batch = self.gather(first, &mut queue);
+            let written = self.write(&mut batch);
+            let settled = disk.settle().await;
+            if let Some(done) = self.finish(batch, &written.and(settled)) {
+                drop(self);
+                let _ = done.send(());
+                return;
+            }
+        }
+    }
+
+    /// All that waits, as one batch.
+    fn gather(&self, first: Job, queue: &mut UnboundedReceiver<Job>) -> Batch {
+        let mut batch = Batch::default();
+        let mut sealed = self.add(&mut batch, first);
+        while sealed.is_ok() && batch.stop.is_none() && batch.waiting.len() < BATCH_JOBS {
+            match queue.try_recv() {
+                Ok(job) => sealed = self.add(&mut batch, job),
+                Err(_) => break,
+            }
+        }
+        batch.unsealed = sealed.err();
+        batch
     }
 
     fn add(&self, batch: &mut Batch, job: Job) -> io::Result<()> {
@@ -126,18 +157,23 @@ impl Writer {
         Ok(())
     }
 
-    fn finish(&mut self, mut batch: Batch, sealed: io::Result<()>) {
-        let result = match &self.failed {
-            Some((kind, text)) => Err(io::Error::new(*kind, text.clone())),
-            None => sealed.and_then(|()| self.add_committed(&mut batch)).and_then(|()| match batch
-                .writes
-                .is_empty()
-            {
-                true => Ok(()),
-                false => self.backend.commit(batch.writes),
-            }),
-        };
-        match &result {
+    fn write(&self, batch: &mut Batch) -> io::Result<()> {
+        if let Some((kind, text)) = &self.failed {
+            return Err(io::Error::new(*kind, text.clone()));
+        }
+        if let Some(error) = batch.unsealed.take() {
+            return Err(error);
+        }
+        self.add_committed(batch)?;
+        match batch.writes.is_empty() {
+            true => Ok(()),
+            false => self.backend.commit(std::mem::take(&mut batch.writes)),
+        }
+    }
+
+    /// Tells everybody; whom to tell that this was the last batch.
+    fn finish(&mut self, batch: Batch, result: &io::Result<()>) -> Option<oneshot::Sender<()>> {
+        match result {
             Ok(()) => self.mark_durable(batch.last),
             Err(error) => self.fail(error),
         }
@@ -145,6 +181,7 @@ impl Writer {
             let copy = |e: &io::Error| io::Error::new(e.kind(), e.to_string());
             waiting.tell(result.as_ref().copied().map_err(copy));
         }
+        batch.stop
     }
 
     fn add_committed(&self, batch: &mut Batch) -> io::Result<()> {
