@@ -16,7 +16,6 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use crate::process::{self, cargo};
 use crate::{setup, workspace};
 use peer::Docker;
 use report::Report;
@@ -24,7 +23,7 @@ use system::Ours;
 
 /// Where the peer's script is, relative to the root, unless `--peer` names another.
 const PEER: &str = "../shared/peers/docker-swarm-lab";
-const PACKAGES: [&str; 3] = ["swarm-node", "swarm-ctl", "swarm-engine"];
+
 const USAGE: &str = "usage: cargo xtask bench [--peer [SCRIPT]]";
 
 /// Measures and prints.
@@ -37,8 +36,7 @@ pub fn run(words: &[String]) -> Result<()> {
     };
     setup::run()?;
     let target = workspace::metadata()?.target;
-    let packages = PACKAGES.iter().flat_map(|package| ["--package", *package]);
-    process::run(cargo().args(["build", "--release", "--locked", "--bins"]).args(packages))?;
+    workspace::build_programs()?;
     let mut report = Report::default();
     let mut ours = Ours::new(&target)?;
     measure::all(&mut ours, &mut report)?;

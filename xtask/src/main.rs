@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod conformance;
 mod crash;
 mod fix;
 mod lab;
@@ -30,6 +31,7 @@ usage: cargo xtask VERB
   fix                the same, mending what can be mended; runs no tests
   tidy               the house rules alone
   bench [--peer [SCRIPT]]  speed and memory; with --peer also Docker's, in the same run
+  conformance FILE…  cases of the incumbent's formats, against our parsers and passes
   crash [--cycles N] [--seed S]  kill the store and cut its power so often: nothing may be lost
   sim [--seed S] [--seeds N] [--scenario NAME] [--verbose]  managers on a simulated network
   vm                 the daemon on an emulated machine with cgroup version 2 alone (minutes)";
@@ -47,7 +49,8 @@ fn main() -> ExitCode {
 
 fn run(words: &[String]) -> Result<()> {
     let Some((verb, rest)) = words.split_first() else { bail!("{USAGE}") };
-    let takes_words = matches!(verb.as_str(), "test" | "bench" | "crash" | "sim");
+    let takes_words =
+        matches!(verb.as_str(), "test" | "bench" | "conformance" | "crash" | "sim");
     if !takes_words && let Some(word) = rest.first() {
         bail!("{verb} takes no arguments, but got {word}\n\n{USAGE}");
     }
@@ -59,6 +62,7 @@ fn run(words: &[String]) -> Result<()> {
         "fix" => fix::run(),
         "tidy" => tidy::run(),
         "bench" => bench::run(rest),
+        "conformance" => conformance::run(rest),
         "crash" => crash::run(rest),
         "sim" => sim::run(rest),
         "vm" => vm::run(),

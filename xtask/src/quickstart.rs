@@ -3,13 +3,13 @@
 
 mod page;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
 use crate::lab::{Host, Lab};
-use crate::process::{self, cargo};
+use crate::process;
 use crate::{setup, workspace};
 
 const MANAGERS: &str = "3";
@@ -18,7 +18,6 @@ const COMPOSE: &str = "deploy/demo/compose.yaml";
 /// What answers on the published port, and the port.
 const FRONT: (&str, u16) = ("demo_nginx", 8080);
 const IMAGES: [&str; 3] = ["nginx", "redis", "web"];
-const PACKAGES: [&str; 4] = ["swarm-node", "swarm-ctl", "swarm-engine", "demo-web"];
 /// As `swarmctl` calls its lab where nobody says otherwise.
 const LAB: &str = "lab";
 
@@ -29,7 +28,8 @@ pub fn run() -> Result<()> {
     }
     setup::run()?;
     let target = workspace::metadata()?.target;
-    let programs = build(&target)?;
+    workspace::build_programs()?;
+    let programs = target.join("release");
     let name = std::env::var("SWARM_LAB").unwrap_or_else(|_| LAB.into());
     let lab = Lab::new(&programs, &name);
     process::run(&mut lab.lab(&["up", "--managers", MANAGERS]))?;
@@ -47,13 +47,6 @@ pub fn run() -> Result<()> {
 }
 
 const RUNNING: &str = "desired-state=running";
-
-/// Release builds of all that a cluster and the demo need.
-fn build(target: &Path) -> Result<PathBuf> {
-    let packages = PACKAGES.iter().flat_map(|package| ["--package", *package]);
-    process::run(cargo().args(["build", "--release", "--locked", "--bins"]).args(packages))?;
-    Ok(target.join("release"))
-}
 
 /// On the first node only: the others fetch from it what they need.
 fn load_images(lab: &Lab, folder: &Path, programs: &Path) -> Result<()> {

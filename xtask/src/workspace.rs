@@ -14,6 +14,16 @@ pub fn root() -> PathBuf {
     ours.as_deref().and_then(Path::parent).unwrap_or(Path::new(".")).to_owned()
 }
 
+/// What a cluster and the demo are made of.
+const PROGRAMS: [&str; 4] = ["swarm-node", "swarm-ctl", "swarm-engine", "demo-web"];
+
+/// Release builds of all that a cluster and the demo need. One selection for every verb: with another one, the libraries
+/// have other features, and cargo would build them all anew.
+pub fn build_programs() -> Result<()> {
+    let packages = PROGRAMS.iter().flat_map(|package| ["--package", *package]);
+    process::run(process::cargo().args(["build", "--release", "--locked", "--bins"]).args(packages))
+}
+
 /// One package of the workspace.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Package {

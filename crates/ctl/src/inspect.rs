@@ -1,12 +1,51 @@
 //! `inspect` of every noun: an array of JSON objects, or a template for each.
 
-use anyhow::{Error, Result};
+use anyhow::{Error, Result, bail};
+use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::failure::join;
 use crate::output;
 use crate::template::Template;
+
+/// How nouns that have a page for people are shown.
+#[derive(Args, Debug)]
+pub struct Form {
+    /// "json" or a template such as "{{.ID}}"
+    #[arg(short, long)]
+    format: Option<String>,
+    /// Show it for people
+    #[arg(long)]
+    pretty: bool,
+}
+
+impl Form {
+    /// Refuses a page for people in a format.
+    pub fn check(&self) -> Result<()> {
+        if self.pretty && self.format.is_some() {
+            bail!("--pretty and --format cannot be used together");
+        }
+        Ok(())
+    }
+
+    /// Shows what was found, as objects or as pages for people, then fails with what was not.
+    pub fn print<T>(
+        &self,
+        found: &[T],
+        errors: Vec<Error>,
+        object: impl Fn(&T) -> Value,
+        page: impl Fn(&T) -> String,
+    ) -> Result<()> {
+        if self.pretty {
+            let pages: Vec<String> = found.iter().map(page).collect();
+            output::raw(pages.join("\n").as_bytes())?;
+            return join(errors);
+        }
+        let found: Vec<Value> = found.iter().map(object).collect();
+        print(&found, errors, self.format.as_deref())
+    }
+}
 
 /// The text for what was found.
 pub fn render(found: &[Value], format: Option<&str>) -> Result<String> {

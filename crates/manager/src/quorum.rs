@@ -72,6 +72,11 @@ impl Quorum {
     }
 }
 
+/// How many of so many managers may be lost while the others still are a majority.
+pub fn tolerated_failures(managers: usize) -> usize {
+    managers.saturating_sub(1) / 2
+}
+
 fn status_of(state: MemberState) -> ManagerStatus {
     let reachability = match state.reachable || state.is_leader {
         // It is let in, but nothing may count on it yet.

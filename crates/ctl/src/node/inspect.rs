@@ -1,25 +1,21 @@
 //! `swarmctl node inspect`.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use swarm_api::Node;
 
 use super::find;
 use crate::client::Client;
-use crate::failure::join;
+use crate::inspect::Form;
+use crate::shape;
 use crate::shape::node::{availability, reachability, role, state};
 use crate::tasks::capital;
-use crate::{inspect, output, shape};
 
 /// Flags of `node inspect`.
 #[derive(Args, Debug)]
 pub struct InspectFlags {
-    /// "json" or a template such as "{{.Status.Addr}}"
-    #[arg(short, long)]
-    format: Option<String>,
-    /// Show it for people
-    #[arg(long)]
-    pretty: bool,
+    #[command(flatten)]
+    form: Form,
     /// Nodes; "self" is the connected one
     #[arg(value_name = "NODE", required = true)]
     nodes: Vec<String>,
@@ -28,9 +24,7 @@ pub struct InspectFlags {
 impl InspectFlags {
     /// Shows the nodes.
     pub async fn run(self, client: &Client) -> Result<()> {
-        if self.pretty && self.format.is_some() {
-            bail!("cannot supply extra formatting options to the pretty template");
-        }
+        self.form.check()?;
         let (mut found, mut errors) = (Vec::new(), Vec::new());
         for reference in &self.nodes {
             match find(client, reference).await {
@@ -38,13 +32,7 @@ impl InspectFlags {
                 Err(error) => errors.push(error),
             }
         }
-        if self.pretty {
-            let texts: Vec<String> = found.iter().map(pretty).collect();
-            output::raw(texts.join("\n").as_bytes())?;
-            return join(errors);
-        }
-        let found: Vec<_> = found.iter().map(shape::node::node).collect();
-        inspect::print(&found, errors, self.format.as_deref())
+        self.form.print(&found, errors, shape::node::node, pretty)
     }
 }
 

@@ -1,24 +1,20 @@
 //! `swarmctl secret inspect`.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use swarm_api::object::Stored;
 use swarm_api::{GetSecretRequest, Secret};
 
 use crate::age::rfc3339;
 use crate::client::{Client, ask};
-use crate::failure::join;
-use crate::{inspect, output, shape};
+use crate::inspect::Form;
+use crate::shape;
 
 /// Flags of `secret inspect`.
 #[derive(Args, Debug)]
 pub struct InspectFlags {
-    /// "json" or a template such as "{{.Spec.Name}}"
-    #[arg(short, long)]
-    format: Option<String>,
-    /// Show it for people
-    #[arg(long)]
-    pretty: bool,
+    #[command(flatten)]
+    form: Form,
     /// Secrets
     #[arg(value_name = "SECRET", required = true)]
     secrets: Vec<String>,
@@ -27,9 +23,7 @@ pub struct InspectFlags {
 impl InspectFlags {
     /// Shows the secrets.
     pub async fn run(self, client: &Client) -> Result<()> {
-        if self.pretty && self.format.is_some() {
-            bail!("cannot supply extra formatting options to the pretty template");
-        }
+        self.form.check()?;
         let (mut found, mut errors) = (Vec::new(), Vec::new());
         for secret in self.secrets {
             match ask!(client, get_secret, GetSecretRequest { secret: secret.clone() }) {
@@ -37,13 +31,7 @@ impl InspectFlags {
                 Err(error) => errors.push(error),
             }
         }
-        if self.pretty {
-            let texts: Vec<String> = found.iter().map(pretty).collect();
-            output::raw(texts.join("\n").as_bytes())?;
-            return join(errors);
-        }
-        let found: Vec<_> = found.iter().map(shape::secret::secret).collect();
-        inspect::print(&found, errors, self.format.as_deref())
+        self.form.print(&found, errors, shape::secret::secret, pretty)
     }
 }
 

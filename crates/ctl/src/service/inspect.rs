@@ -1,6 +1,6 @@
 //! `swarmctl service inspect`.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use swarm_api::object::Stored;
 use swarm_api::{
@@ -10,20 +10,17 @@ use swarm_api::{
 use super::find;
 use super::ls::mode;
 use crate::client::Client;
-use crate::failure::{is_not_found, join};
+use crate::failure::is_not_found;
+use crate::inspect::Form;
+use crate::shape;
 use crate::shape::service::update_state;
 use crate::shape::spec::{endpoint_mode, failure_action, order, publish_mode};
-use crate::{inspect, output, shape};
 
 /// Flags of `service inspect`.
 #[derive(Args, Debug)]
 pub struct InspectFlags {
-    /// "json" or a template such as "{{.Spec.Name}}"
-    #[arg(short, long)]
-    format: Option<String>,
-    /// Show it for people
-    #[arg(long)]
-    pretty: bool,
+    #[command(flatten)]
+    form: Form,
     /// Services
     #[arg(value_name = "SERVICE", required = true)]
     services: Vec<String>,
@@ -32,9 +29,7 @@ pub struct InspectFlags {
 impl InspectFlags {
     /// Shows the services.
     pub async fn run(self, client: &Client) -> Result<()> {
-        if self.pretty && self.format.is_some() {
-            bail!("--format is incompatible with human friendly format");
-        }
+        self.form.check()?;
         let (mut found, mut errors) = (Vec::new(), Vec::new());
         for reference in &self.services {
             match find(client, reference).await {
@@ -45,13 +40,7 @@ impl InspectFlags {
                 Err(error) => errors.push(error),
             }
         }
-        if self.pretty {
-            let texts: Vec<String> = found.iter().map(pretty).collect();
-            output::raw(texts.join("\n").as_bytes())?;
-            return join(errors);
-        }
-        let found: Vec<_> = found.iter().map(shape::service::service).collect();
-        inspect::print(&found, errors, self.format.as_deref())
+        self.form.print(&found, errors, shape::service::service, pretty)
     }
 }
 

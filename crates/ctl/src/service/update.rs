@@ -282,9 +282,6 @@ impl UpdateFlags {
             Some(image) if !self.shared.no_resolve_image => image::look_up(client, image).await,
             _ => None,
         };
-        if let (Some(image), None, false) = (&self.image, &pinned, self.shared.no_resolve_image) {
-            image::warn(image);
-        }
         let Edited { service, warnings } = edit(client, &self.service, |spec| {
             self.apply(spec)?;
             match &pinned {
@@ -295,6 +292,10 @@ impl UpdateFlags {
             networks.apply(task_of(spec))
         })
         .await?;
+        // Not earlier: a refused update has nothing to warn about.
+        if let (Some(image), None, false) = (&self.image, &pinned, self.shared.no_resolve_image) {
+            image::warn(image);
+        }
         say_warnings(&warnings);
         output::line(&self.service)?;
         if self.shared.is_detached() {

@@ -115,7 +115,7 @@ pub fn check(spec: &ContainerSpec) -> Result<(), String> {
             return Err(format!("file target {target} must be an absolute path"));
         }
     }
-    const LEAST: u64 = 6 << 20;
+    const LEAST: u64 = 4 << 20;
     match spec.resources.memory {
         Some(memory) if memory < LEAST => {
             Err(format!("memory limit {memory} is below the least allowed, {LEAST} bytes"))

@@ -38,6 +38,8 @@ pub struct Payload {
     pub status: RawFd,
     /// Run a small init as pid 1 and the command as its child.
     pub init: bool,
+    /// `NAME=value` in the order that the command finds them.
+    pub env: Vec<String>,
 }
 
 impl Payload {
@@ -82,12 +84,22 @@ impl Executor for Payload {
             // SAFETY: this process has one thread.
             unsafe { std::env::remove_var(name) };
         }
-        for (name, value) in envs {
+        for (name, value) in ordered(envs, &self.env) {
             // SAFETY: this process has one thread.
             unsafe { std::env::set_var(name, value) };
         }
         Ok(())
     }
+}
+
+/// The variables in the order of `like`; those it does not name (`HOME`, if none was asked for) come last.
+fn ordered(envs: HashMap<String, String>, like: &[String]) -> Vec<(String, String)> {
+    let name_of = |entry: &String| entry.split_once('=').map_or(entry.clone(), |(n, _)| n.into());
+    let names: Vec<String> = like.iter().map(name_of).collect();
+    let place = |name: &String| names.iter().position(|n| n == name).unwrap_or(names.len());
+    let mut envs: Vec<_> = envs.into_iter().collect();
+    envs.sort_by_cached_key(|(name, _)| (place(name), name.clone()));
+    envs
 }
 
 /// Writes a failure to the pipe the shim listens on.

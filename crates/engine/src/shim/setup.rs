@@ -91,6 +91,7 @@ fn create(dir: &Path, run: &Path, stdio: Stdio, status: Status) -> Result<i32, F
         filter,
         status: status.write.as_raw_fd(),
         init: plan.init,
+        env: plan.env.clone(),
     };
     let pid = launch(run, stdio, payload)?;
     // The first process waits, and what it needs of devices it has.

@@ -47,6 +47,16 @@ async fn users_groups_and_limits_are_set() {
 }
 
 #[tokio::test]
+async fn the_least_memory_allowed_is_enough_to_start() {
+    let Some(node) = node().await else { return };
+    let resources =
+        Resources { memory: Some(4 << 20), memory_swap: Some(4 << 20), ..Resources::default() };
+    let (status, output) = node.finish(ContainerSpec { resources, ..sh("echo up") }).await;
+    assert_eq!((status.code, output.as_str()), (0, "up\n"), "{status:?}");
+    node.clear().await;
+}
+
+#[tokio::test]
 async fn too_much_memory_is_an_oom_kill() {
     let Some(node) = node().await else { return };
     let resources =

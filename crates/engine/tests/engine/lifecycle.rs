@@ -103,6 +103,17 @@ async fn a_follower_sees_all_lines_across_rotations() {
 }
 
 #[tokio::test]
+async fn a_command_finds_its_environment_in_the_order_it_was_given() {
+    let Some(node) = node().await else { return };
+    let env: Vec<String> = (0..20).map(|n| format!("V{}={n}", (n * 7) % 20)).collect();
+    let spec = ContainerSpec { env: env.clone(), cmd: vec!["env".to_owned()], ..sh("") };
+    let (_, output) = node.finish(spec).await;
+    let seen: Vec<&str> = output.lines().filter(|line| line.starts_with('V')).collect();
+    assert_eq!(seen, env);
+    node.clear().await;
+}
+
+#[tokio::test]
 async fn a_command_runs_inside_and_a_slow_one_is_killed() {
     let Some(node) = node().await else { return };
     let container = node.run(sh("touch /here; echo up; sleep 1000")).await;

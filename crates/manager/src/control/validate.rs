@@ -23,7 +23,7 @@ const MONITOR: Duration = Duration::from_secs(5);
 /// A thousandth of a CPU.
 const MIN_NANO_CPUS: i64 = 1_000_000;
 /// Less, and nodes make no container.
-const MIN_MEMORY: i64 = 6 << 20;
+const MIN_MEMORY: i64 = 4 << 20;
 /// More slots than a swarm can run are a slip of the keyboard.
 const MAX_REPLICAS: u64 = 1_000_000;
 
@@ -160,7 +160,7 @@ fn check_resources(resources: Option<&ResourceRequirements>) -> Result<(), Refus
         }
         if amount.memory_bytes != 0 && amount.memory_bytes < MIN_MEMORY {
             return Err(Refusal::Invalid(format!(
-                "invalid memory value {}: must be at least 6MiB",
+                "invalid memory value {}: must be at least 4MiB",
                 amount.memory_bytes
             )));
         }

@@ -22,6 +22,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("swarm-node", NODE),
     ("swarm-tests", ALL),
     ("swarm-sim", &["swarm-api", "swarm-ca", "swarm-raft-store", "swarm-manager"]),
+    ("base2histogram", &[]),
     ("demo-web", &[]),
     ("xtask", &[]),
 ];

@@ -52,9 +52,9 @@ fn resources_below_the_minimum_are_refused() {
         })
     };
     let text = limits(Resources { memory_bytes: 1 << 20, ..Resources::default() });
-    assert_eq!(text, "service web: invalid memory value 1048576: must be at least 6MiB");
-    let text = limits(Resources { memory_bytes: 5 << 20, ..Resources::default() });
-    assert!(text.contains("must be at least 6MiB"), "{text}");
+    assert_eq!(text, "service web: invalid memory value 1048576: must be at least 4MiB");
+    let text = limits(Resources { memory_bytes: (4 << 20) - 1, ..Resources::default() });
+    assert!(text.contains("must be at least 4MiB"), "{text}");
     let text = limits(Resources { nano_cpus: 1, ..Resources::default() });
     assert!(text.contains("must be at least 0.001"), "{text}");
 }

@@ -213,3 +213,19 @@ fn a_network_that_is_no_overlay_has_no_addresses() {
     assert_eq!(get_network(&world, "lan").vni, 0);
     assert_eq!(world.get_node("a").attachments.len(), 1);
 }
+
+#[test]
+fn a_published_port_that_another_service_has_is_not_given_twice() {
+    let mut world = World::new(&["n1"]);
+    world.service("old", 1, |spec| publish(spec, 80, 8080));
+    world.live_on();
+    // The door refuses this; here it comes in behind it.
+    world.service("new", 1, |spec| publish(spec, 80, 8080));
+    world.live_on();
+    assert_eq!((world.running("old"), world.running("new")), (1, 0));
+    let waiting = world.tasks("new").remove(0).status.unwrap().message;
+    assert!(waiting.contains("port 8080 is published by service old already"), "{waiting}");
+    world.remove::<Service>("old");
+    world.live_on();
+    assert_eq!(world.running("new"), 1);
+}
