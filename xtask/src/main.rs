@@ -49,8 +49,7 @@ fn main() -> ExitCode {
 
 fn run(words: &[String]) -> Result<()> {
     let Some((verb, rest)) = words.split_first() else { bail!("{USAGE}") };
-    let takes_words =
-        matches!(verb.as_str(), "test" | "bench" | "conformance" | "crash" | "sim");
+    let takes_words = matches!(verb.as_str(), "test" | "bench" | "conformance" | "crash" | "sim");
     if !takes_words && let Some(word) = rest.first() {
         bail!("{verb} takes no arguments, but got {word}\n\n{USAGE}");
     }
