@@ -32,6 +32,10 @@ fn main() -> Result<(), Box<dyn Error>> {
                 "JoinRequest",
                 "PullImageRequest",
                 "ConfigAssignment",
+                "Custody",
+                "GetUnlockKeyResponse",
+                "GetRecoveryKeyResponse",
+                "UnlockRequest",
             ]
             .map(|m| format!(".swarm.v1.{m}")),
         )

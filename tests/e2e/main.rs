@@ -14,6 +14,7 @@ mod ingress;
 mod lab;
 mod logs;
 mod network;
+mod recovery;
 mod secrets;
 mod service;
 mod stack;

@@ -3,8 +3,9 @@
 use std::fmt::{Debug, Formatter, Result};
 
 use crate::generated::{
-    ConfigAssignment, IssueCertificateRequest, JoinRequest, JoinTokens, PullImageRequest, RootCa,
-    SecretAssignment, SecretSpec,
+    ConfigAssignment, Custody, GetRecoveryKeyResponse, GetUnlockKeyResponse,
+    IssueCertificateRequest, JoinRequest, JoinTokens, PullImageRequest, RootCa, SecretAssignment,
+    SecretSpec, UnlockRequest,
 };
 
 const HIDDEN: &str = "<hidden>";
@@ -41,6 +42,26 @@ impl Debug for RootCa {
             .finish_non_exhaustive()
     }
 }
+
+impl Debug for Custody {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.debug_struct("Custody")
+            .field("data_key_epoch", &self.data_key_epoch)
+            .finish_non_exhaustive()
+    }
+}
+
+macro_rules! hidden {
+    ($($type:ident),*) => {
+        $(impl Debug for $type {
+            fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+                f.debug_struct(stringify!($type)).finish_non_exhaustive()
+            }
+        })*
+    };
+}
+
+hidden!(GetUnlockKeyResponse, GetRecoveryKeyResponse, UnlockRequest);
 
 impl Debug for JoinTokens {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
@@ -85,7 +106,9 @@ mod tests {
         let secret = SecretSpec { annotations: None, data: b"hunter2".to_vec() };
         let root = RootCa { key_pem: "hunter2".into(), ..RootCa::default() };
         let join = JoinRequest { token: "hunter2".into(), ..JoinRequest::default() };
-        let shown = format!("{secret:?}{root:?}{join:?}");
+        let custody = Custody { unlock_key: b"hunter2".to_vec(), ..Custody::default() };
+        let unlock = UnlockRequest { key: "hunter2".into() };
+        let shown = format!("{secret:?}{root:?}{join:?}{custody:?}{unlock:?}");
         assert!(!shown.contains("hunter2") && !shown.contains("104, 117"), "{shown}");
     }
 }

@@ -17,6 +17,9 @@ pub enum CaError {
     /// The root's key is not here: ask a manager.
     #[error("this node does not hold the root's key")]
     NoKey,
+    /// The node's key is wrapped under an unlock key: ask for that.
+    #[error("the node's key is locked")]
+    Locked,
     /// The remote's root is not the one that the token names: wrong address or wrong token.
     #[error(
         "the root certificate of {addr} does not match the join token (token {wanted}, remote \

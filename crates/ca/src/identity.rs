@@ -7,18 +7,24 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use rcgen::{CertificateParams, KeyPair};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use swarm_api::NodeRole;
 use zeroize::Zeroizing;
 
-use crate::CaError;
 use crate::caller::Subject;
+use crate::{CaError, WrapKey};
 
 const NODE_FILE: &str = "swarm-node.pem";
 const ROOT_FILE: &str = "swarm-root-ca.crt";
 const CERTIFICATE_START: &str = "-----BEGIN CERTIFICATE-----";
+const LOCKED_START: &str = "-----BEGIN SWARM LOCKED KEY-----";
+const LOCKED_END: &str = "-----END SWARM LOCKED KEY-----";
+/// What the wrapped key is.
+const KEY_CONTEXT: &str = "node tls key";
 
 /// A new key and the request to certify it: (key PEM, request DER).
 pub fn new_csr() -> Result<(Zeroizing<String>, Vec<u8>), CaError> {
@@ -73,8 +79,17 @@ impl Identity {
         })
     }
 
-    /// Reads it from `dir`; `None` if this node has none yet.
+    /// Reads it from `dir`; `None` if this node has none yet. A locked key is an error.
     pub fn load(dir: &Path) -> Result<Option<Self>, CaError> {
+        match Self::load_locked(dir, &[])? {
+            Some(Kept::Open(identity)) => Ok(Some(*identity)),
+            Some(Kept::Locked(_)) => Err(CaError::Locked),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads it from `dir`, where its key may be wrapped under one of `keys`.
+    pub fn load_locked(dir: &Path, keys: &[WrapKey]) -> Result<Option<Kept>, CaError> {
         let read = |name: &str| {
             let path = dir.join(name);
             fs::read_to_string(&path).map_err(|source| CaError::File { path, source })
@@ -88,14 +103,36 @@ impl Identity {
         let malformed = || CaError::malformed("node identity", "want a key and a certificate");
         let (key, certificate) = node.split_once(CERTIFICATE_START).ok_or_else(malformed)?;
         let certificate = format!("{CERTIFICATE_START}{certificate}");
-        Self::new(certificate, Zeroizing::new(key.to_owned()), read(ROOT_FILE)?).map(Some)
+        let root = read(ROOT_FILE)?;
+        let Some(wrapped) = unarmour(key) else {
+            let identity = Self::new(certificate, Zeroizing::new(key.to_owned()), root)?;
+            return Ok(Some(Kept::Open(Box::new(identity))));
+        };
+        let wrapped = wrapped?;
+        let opened = keys.iter().find_map(|k| k.unwrap(KEY_CONTEXT, &wrapped).ok());
+        let Some(key) = opened else {
+            return Nameplate::of(&certificate).map(|plate| Some(Kept::Locked(plate)));
+        };
+        let malformed = |e| CaError::malformed("node key", e);
+        let key = String::from_utf8(key.to_vec()).map_err(malformed)?;
+        let identity = Self::new(certificate, Zeroizing::new(key), root)?;
+        Ok(Some(Kept::Open(Box::new(identity))))
     }
 
     /// Writes it to `dir`, the root first: without the other file it does not count.
     pub fn save(&self, dir: &Path) -> Result<(), CaError> {
+        self.save_locked(dir, None)
+    }
+
+    /// As [`Self::save`], its key wrapped under `key`.
+    pub fn save_locked(&self, dir: &Path, key: Option<&WrapKey>) -> Result<(), CaError> {
         let failed = |path: &Path, source| CaError::File { path: path.to_owned(), source };
         fs::create_dir_all(dir).map_err(|e| failed(dir, e))?;
-        let node = Zeroizing::new(format!("{}{}", *self.key_pem, self.certificate_pem));
+        let key = match key {
+            Some(key) => Zeroizing::new(armour(&key.wrap(KEY_CONTEXT, self.key_pem.as_bytes())?)),
+            None => self.key_pem.clone(),
+        };
+        let node = Zeroizing::new(format!("{}{}", *key, self.certificate_pem));
         for (name, text, mode) in
             [(ROOT_FILE, self.root_pem.as_str(), 0o644), (NODE_FILE, node.as_str(), 0o600)]
         {
@@ -104,6 +141,48 @@ impl Identity {
         }
         Ok(())
     }
+}
+
+/// An identity as it lies on the disk.
+#[derive(Debug)]
+pub enum Kept {
+    /// Ready to be used.
+    Open(Box<Identity>),
+    /// Its key is wrapped under another key than those given.
+    Locked(Nameplate),
+}
+
+/// What a certificate says of its node, whoever has the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nameplate {
+    /// Common name of the certificate.
+    pub node_id: String,
+    /// Organisational unit.
+    pub role: NodeRole,
+    /// Organisation.
+    pub cluster_id: String,
+}
+
+impl Nameplate {
+    fn of(certificate_pem: &str) -> Result<Self, CaError> {
+        let leaf = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
+            .map_err(|e| CaError::malformed("node certificate", e))?;
+        let Subject { node_id, role, cluster_id, .. } = Subject::of(&leaf)?;
+        Ok(Self { node_id, role, cluster_id })
+    }
+}
+
+/// A wrapped key as text, so that it stands where a key does.
+fn armour(wrapped: &[u8]) -> String {
+    format!("{LOCKED_START}\n{}\n{LOCKED_END}\n", STANDARD_NO_PAD.encode(wrapped))
+}
+
+/// The wrapped key in `text`; `None` if it is no wrapped one.
+fn unarmour(text: &str) -> Option<Result<Vec<u8>, CaError>> {
+    let (_, rest) = text.split_once(LOCKED_START)?;
+    let body = rest.split_once(LOCKED_END).map_or(rest, |(body, _)| body);
+    let decoded = STANDARD_NO_PAD.decode(body.trim());
+    Some(decoded.map_err(|e| CaError::malformed("locked node key", e)))
 }
 
 impl std::fmt::Debug for Identity {
@@ -149,5 +228,19 @@ mod tests {
         let mode = fs::metadata(dir.path().join(NODE_FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(!format!("{loaded:?}").contains("PRIVATE"));
+
+        let (lock, other) = (WrapKey::generate().unwrap(), WrapKey::generate().unwrap());
+        loaded.save_locked(dir.path(), Some(&lock)).unwrap();
+        let file = fs::read_to_string(dir.path().join(NODE_FILE)).unwrap();
+        assert!(!file.contains("PRIVATE"), "{file}");
+        assert!(matches!(Identity::load(dir.path()), Err(CaError::Locked)));
+        let kept = Identity::load_locked(dir.path(), std::slice::from_ref(&other)).unwrap();
+        let Some(Kept::Locked(plate)) = kept else { panic!("{kept:?}") };
+        assert_eq!((plate.node_id.as_str(), plate.cluster_id.as_str()), ("n1", "c1"));
+        let kept = Identity::load_locked(dir.path(), &[other, lock]).unwrap();
+        let Some(Kept::Open(opened)) = kept else { panic!("{kept:?}") };
+        assert_eq!(*opened.key_pem, *loaded.key_pem);
+        opened.save(dir.path()).unwrap();
+        assert!(Identity::load(dir.path()).unwrap().is_some());
     }
 }

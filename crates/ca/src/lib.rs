@@ -10,6 +10,7 @@ mod credentials;
 mod error;
 mod identity;
 mod join;
+mod lock;
 mod root;
 mod token;
 
@@ -17,7 +18,8 @@ pub use caller::{Caller, caller_of};
 pub use connection::{Connection, LocalConnection};
 pub use credentials::Credentials;
 pub use error::CaError;
-pub use identity::{Identity, new_csr};
+pub use identity::{Identity, Kept, Nameplate, new_csr};
 pub use join::{anonymous_channel, fetch_root};
+pub use lock::{KeyTextError, RecoveryKey, UnlockKey, WrapKey, WrongKey};
 pub use root::Root;
 pub use token::{JoinToken, TokenError};

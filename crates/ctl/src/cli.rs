@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use crate::client::{Client, DEFAULT_HOST};
-use crate::cluster::ClusterCommand;
+use crate::cluster::{ClusterCommand, StateCommand};
 use crate::config::ConfigCommand;
 use crate::image::ImageCommand;
 use crate::lab::LabCommand;
@@ -31,6 +31,9 @@ pub struct Cli {
 enum Command {
     #[command(flatten)]
     Cluster(ClusterCommand),
+    /// The state of the cluster: snapshots and recovery
+    #[command(subcommand, name = "cluster")]
+    State(StateCommand),
     /// The commands on the cluster, as Docker names them
     #[command(subcommand, hide = true)]
     Swarm(ClusterCommand),
@@ -75,6 +78,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Lab(command) => command.run().await,
         Command::Stack(StackCommand::Config(flags)) => flags.run().await,
         Command::Version(_) => version(host).await,
+        Command::State(command) => command.run(host).await,
         command => ask_daemon(command, &Client::connect(host).await?).await,
     }
 }
@@ -90,8 +94,8 @@ async fn ask_daemon(command: Command, client: &Client) -> Result<()> {
         Command::Config(command) => command.run(client).await,
         Command::Image(command) => command.run(client).await,
         Command::Volume(command) => command.run(client).await,
-        // Answered without a daemon.
-        Command::Lab(_) | Command::Version(_) => Ok(()),
+        // Answered without a daemon, or not always by one.
+        Command::Lab(_) | Command::Version(_) | Command::State(_) => Ok(()),
     }
 }
 

@@ -12,6 +12,7 @@ use swarm_api::control_client::ControlClient;
 use swarm_api::images_client::ImagesClient;
 use swarm_api::logs_client::LogsClient;
 use swarm_api::node_control_client::NodeControlClient;
+use swarm_api::snapshots_client::SnapshotsClient;
 use swarm_api::volumes_client::VolumesClient;
 use swarm_api::watch_client::WatchClient;
 use swarm_api::{InfoRequest, InfoResponse, LocalState, NodeRole};
@@ -118,6 +119,11 @@ impl Client {
         VolumesClient::new(self.channel.clone())
     }
 
+    /// Copies of the whole state.
+    pub fn snapshots(&self) -> SnapshotsClient<Channel> {
+        SnapshotsClient::new(self.channel.clone())
+    }
+
     /// Changes of cluster objects.
     pub fn watch(&self) -> WatchClient<Channel> {
         WatchClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
@@ -220,6 +226,7 @@ fn not_a_manager(info: &InfoResponse) -> Option<String> {
         LocalState::Joining if info.role() == NodeRole::Worker => {
             Some(format!("this node is still joining its cluster{why}"))
         }
+        LocalState::Locked => Some(info.error.clone()),
         LocalState::Error => Some(format!("this node cannot take part in its cluster{why}")),
         LocalState::InCluster if info.role() == NodeRole::Worker => Some(format!(
             "this node is a worker: run this on a manager, or make it one there with 'swarmctl \

@@ -6,6 +6,11 @@ mod init;
 mod join;
 mod join_token;
 mod leave;
+mod recover;
+mod snapshot;
+mod terminal;
+mod unlock;
+mod unlock_key;
 mod update;
 
 use anyhow::Result;
@@ -31,6 +36,33 @@ pub enum ClusterCommand {
     Update(update::UpdateFlags),
     /// Show this node and its cluster
     Info(info::InfoFlags),
+    /// Unlock this manager after a restart
+    Unlock(unlock::UnlockFlags),
+    /// Show or rotate the key that unlocks managers
+    UnlockKey(unlock_key::UnlockKeyFlags),
+}
+
+/// What can be done with the cluster's state as a whole.
+#[derive(Subcommand, Debug)]
+pub enum StateCommand {
+    /// Copies of the whole state
+    #[command(subcommand)]
+    Snapshot(snapshot::SnapshotCommand),
+    /// Make a cluster anew from a snapshot, or from what a manager left, while no manager runs
+    Recover(recover::RecoverFlags),
+    /// Have every manager seal its store under a new key
+    RotateDataKey(unlock_key::RotateDataKeyFlags),
+}
+
+impl StateCommand {
+    /// Runs it; `host` is the daemon's, where one is asked.
+    pub async fn run(self, host: &str) -> Result<()> {
+        match self {
+            Self::Snapshot(command) => command.run(host).await,
+            Self::Recover(flags) => flags.run(),
+            Self::RotateDataKey(flags) => flags.run(&Client::connect(host).await?).await,
+        }
+    }
 }
 
 impl ClusterCommand {
@@ -43,6 +75,8 @@ impl ClusterCommand {
             Self::Leave(flags) => flags.run(client).await,
             Self::Update(flags) => flags.run(client).await,
             Self::Info(flags) => flags.run(client).await,
+            Self::Unlock(flags) => flags.run(client).await,
+            Self::UnlockKey(flags) => flags.run(client).await,
         }
     }
 }

@@ -145,7 +145,8 @@ fn role_of(cluster: &Cluster, text: &str) -> Option<NodeRole> {
     matches(&tokens.worker).then_some(NodeRole::Worker)
 }
 
-fn sign(
+/// A certificate of the cluster's root for a node that was not removed.
+pub(crate) fn sign(
     view: &View,
     cluster: &Cluster,
     csr_der: &[u8],

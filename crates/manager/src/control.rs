@@ -17,6 +17,7 @@ use crate::refusal::Refusal;
 mod cluster;
 mod config;
 mod filter;
+mod keys;
 mod material;
 mod network;
 mod node;
@@ -95,6 +96,8 @@ macro_rules! control {
 control! {
     get_cluster(GetClusterRequest) -> GetClusterResponse = cluster::get;
     update_cluster(UpdateClusterRequest) -> UpdateClusterResponse = cluster::update;
+    get_unlock_key(GetUnlockKeyRequest) -> GetUnlockKeyResponse = keys::unlock;
+    get_recovery_key(GetRecoveryKeyRequest) -> GetRecoveryKeyResponse = keys::recovery;
 
     list_nodes(ListNodesRequest) -> ListNodesResponse = node::list;
     get_node(GetNodeRequest) -> GetNodeResponse = node::get;

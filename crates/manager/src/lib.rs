@@ -6,14 +6,17 @@
 #![forbid(unsafe_code)]
 
 pub mod authorize;
+pub mod backup;
 pub mod ca_service;
 pub mod clock;
 pub mod control;
+pub mod custody;
 pub mod dispatch;
 pub mod logs;
 pub mod manager;
 pub mod quorum;
 pub mod reconcile;
+pub mod recovery;
 pub mod refusal;
 pub mod watch_service;
 
@@ -27,6 +30,7 @@ mod proxy;
 mod raft_service;
 mod seat;
 mod seed;
+mod snapshot_service;
 
-pub use manager::{Manager, ManagerConfig, ManagerError, Mode};
+pub use manager::{Keeping, Manager, ManagerConfig, ManagerError, Mode};
 pub use seed::ClusterSeed;

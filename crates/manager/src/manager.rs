@@ -14,7 +14,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
+use crate::backup::Backup;
 use crate::clock::Clock;
+use crate::custody::{self, Custodian};
 use crate::lead::Lead;
 use crate::peers::Peers;
 use crate::raft_service::PeerTransport;
@@ -32,8 +34,10 @@ const BOOTSTRAP_WAIT: Duration = Duration::from_secs(30);
 /// A leader that goes hands over first, so that nobody waits for an election; but not for long.
 const HANDOVER: Duration = Duration::from_secs(3);
 
+pub(crate) use entry::new_raft_id;
+
 /// The replica's folder within the manager's.
-const RAFT_FOLDER: &str = "raft";
+pub(crate) const RAFT_FOLDER: &str = "raft";
 
 /// What a manager needs to run.
 pub struct ManagerConfig {
@@ -47,6 +51,17 @@ pub struct ManagerConfig {
     pub data_key: [u8; 32],
     /// The time of day.
     pub clock: Clock,
+    /// Keys and copies beside the store; `None` where only the store matters.
+    pub keeping: Option<Keeping>,
+}
+
+/// What a manager keeps on its node besides its store.
+#[derive(Clone)]
+pub struct Keeping {
+    /// Keeps the keys.
+    pub custodian: Arc<dyn Custodian>,
+    /// Folder of the snapshots that are made by themselves.
+    pub snapshots: PathBuf,
 }
 
 /// How it comes into its cluster.
@@ -127,6 +142,9 @@ impl Manager {
             tasks: TaskTracker::new(),
         }));
         manager.watch_replica();
+        if let Some(keeping) = config.keeping {
+            manager.keep(keeping);
+        }
         let (seed, remotes) = match mode {
             Mode::Bootstrap(seed) => (Some(*seed), None),
             Mode::Join { remotes } | Mode::Restart { remotes } => (None, Some(remotes)),
@@ -191,6 +209,14 @@ impl Manager {
                 Some(Err(_)) | None => Ok(()),
             }
         });
+    }
+
+    fn keep(&self, keeping: Keeping) {
+        let (replica, clock) = (self.0.replica.clone(), self.0.clock.clone());
+        let keys = custody::run(replica.store(), keeping.custodian, self.0.cancel.child_token());
+        self.supervise("keeper of the keys", keys);
+        let backup = Backup { replica, clock, dir: keeping.snapshots };
+        self.supervise("keeper of snapshots", backup.run(self.0.cancel.child_token()));
     }
 
     /// Runs an actor; its failure or panic is this manager's end.

@@ -111,7 +111,7 @@ impl RoleManager {
 }
 
 /// What a change of role leaves with the node.
-fn take_role(node: &mut Node, role: NodeRole) {
+pub(crate) fn take_role(node: &mut Node, role: NodeRole) {
     node.was_manager =
         role == NodeRole::Worker && (node.was_manager || node.role() == NodeRole::Manager);
     node.set_role(role);

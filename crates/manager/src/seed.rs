@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use swarm_api::time::to_proto;
 use swarm_api::*;
-use swarm_ca::{JoinToken, Root};
+use swarm_ca::{JoinToken, RecoveryKey, Root};
 use swarm_raft_store::Store;
 
 use crate::ca_service::{CERT_EXPIRY, new_node};
@@ -92,12 +92,15 @@ fn cluster(seed: &ClusterSeed) -> Result<Cluster, Refusal> {
         heartbeat_period: Some(to_proto(HEARTBEAT)),
         node_cert_expiry: Some(to_proto(CERT_EXPIRY)),
         snapshot_interval: SNAPSHOT_INTERVAL,
+        ..ClusterSpec::default()
     };
     let root_ca = RootCa {
         certificate_pem: seed.root.certificate_pem().to_owned(),
         key_pem: key.to_owned(),
         join_tokens: Some(JoinTokens { worker: token(), manager: token() }),
     };
+    let recovery_key = RecoveryKey::generate().map_err(|e| Refusal::Internal(e.to_string()))?;
+    let custody = Custody { recovery_key: recovery_key.bytes().to_vec(), ..Custody::default() };
     let or = |value: u32, default: u32| if value == 0 { default } else { value };
     let default_addr_pool = match seed.default_addr_pool.is_empty() {
         true => vec![ADDR_POOL.to_owned()],
@@ -107,6 +110,7 @@ fn cluster(seed: &ClusterSeed) -> Result<Cluster, Refusal> {
         id: seed.cluster_id.clone(),
         spec: Some(spec),
         root_ca: Some(root_ca),
+        custody: Some(custody),
         default_addr_pool,
         subnet_size: or(seed.subnet_size, SUBNET_SIZE),
         data_path_port: or(seed.data_path_port, DATA_PATH_PORT),

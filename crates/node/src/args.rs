@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// The daemon of a host: manager and agent in one process.
 #[derive(Debug, Parser)]
@@ -45,6 +45,53 @@ pub struct Args {
     /// What is logged: error, warn, info, debug, trace, or a tracing filter
     #[arg(long, env = "SWARMD_LOG", default_value = "info,openraft=warn")]
     pub log_level: String,
+    /// Make this manager the only one of its cluster, when the others are lost for good. It keeps all
+    /// state. Does so once: a second start with it is refused
+    #[arg(long)]
+    pub force_new_cluster: bool,
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+}
+
+/// What is done without a daemon, for swarmctl.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Recover a cluster on this node
+    #[command(hide = true)]
+    Recover(RecoverArgs),
+    /// Show what a snapshot holds
+    #[command(hide = true)]
+    Inspect(InspectArgs),
+}
+
+/// Flags of `recover`.
+#[derive(Debug, clap::Args)]
+pub struct RecoverArgs {
+    /// A snapshot, or the state folder of a manager
+    #[arg(long)]
+    pub from: PathBuf,
+    /// File with the recovery key or the unlock key (default: asked for when needed)
+    #[arg(long)]
+    pub key_file: Option<PathBuf>,
+    /// Only show what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// Flags of `inspect`.
+#[derive(Debug, clap::Args)]
+pub struct InspectArgs {
+    /// The snapshot
+    pub file: PathBuf,
+    /// File with the recovery key (default: asked for when needed)
+    #[arg(long)]
+    pub key_file: Option<PathBuf>,
+    /// For programs
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Form of log lines.

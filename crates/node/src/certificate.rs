@@ -47,7 +47,7 @@ pub async fn renew(
             Ok(Ok(answer)) => {
                 let answer = answer.into_inner();
                 let identity = Identity::new(answer.certificate_pem, key, answer.root_ca_pem)?;
-                identity.save(&state.identity())?;
+                state.save_identity(&identity)?;
                 credentials.replace(identity);
                 return Ok(());
             }

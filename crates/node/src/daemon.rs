@@ -10,7 +10,6 @@ use swarm_agent::{ImageService, VolumeService};
 use swarm_api::images_server::ImagesServer;
 use swarm_api::node_control_server::NodeControlServer;
 use swarm_api::volumes_server::VolumesServer;
-use swarm_ca::Identity;
 use swarm_engine::{Engine, EngineConfig};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
@@ -21,7 +20,9 @@ use crate::front::{Front, ManagerSlot};
 use crate::listener::{bind_local, serve_local, socket_path};
 use crate::member::Member;
 use crate::node_service::NodeService;
+use crate::recover::{self, force};
 use crate::state::StateDir;
+use crate::unlock::{self, Locked};
 
 /// The shim's name beside the daemon's own binary.
 const SHIM: &str = "swarmd-shim";
@@ -48,10 +49,14 @@ pub struct Daemon {
     pub slot: ManagerSlot,
     /// The membership; the lock is held while it begins or ends.
     pub member: Mutex<Option<Member>>,
+    /// Set while the membership waits for the unlock key.
+    pub locked: std::sync::Mutex<Option<Locked>>,
     /// Becomes `Some` with the reason why the daemon must end.
     pub fatal: watch::Sender<Option<String>>,
     /// Ends everything.
     pub cancel: CancellationToken,
+    // The state folder is this daemon's as long as this is open.
+    _use: std::fs::File,
 }
 
 /// Runs the daemon until `cancel`, or until it cannot go on.
@@ -112,6 +117,7 @@ async fn open(args: Args, cancel: CancellationToken) -> Result<Daemon> {
     for dir in [&args.state_dir, &args.run_dir] {
         close_to_others(dir).with_context(|| format!("prepare {}", dir.display()))?;
     }
+    let occupied = recover::occupy(&args.state_dir)?;
     let engine = Engine::open(config).await.context("open the container engine")?;
     let slot = ManagerSlot::default();
     slot.clear(NO_CLUSTER);
@@ -121,8 +127,10 @@ async fn open(args: Args, cancel: CancellationToken) -> Result<Daemon> {
         engine,
         slot,
         member: Mutex::new(None),
+        locked: std::sync::Mutex::default(),
         fatal: watch::Sender::new(None),
         cancel,
+        _use: occupied,
         args,
     })
 }
@@ -144,18 +152,32 @@ fn shim_path(args: &Args) -> Result<PathBuf> {
 
 /// Takes up the membership that the disk tells of.
 async fn resume(daemon: &Arc<Daemon>) -> Result<()> {
-    let identity = Identity::load(&daemon.state.identity()).context("load the identity")?;
+    force::finish(&daemon.state).context("finish making a new cluster")?;
+    if daemon.args.force_new_cluster {
+        force_new_cluster(daemon).await?;
+    }
+    let identity = daemon.state.identity().context("load the identity")?;
     let settings = daemon.state.settings().context("load the settings")?;
     match (identity, settings) {
-        (Some(identity), Some(settings)) => {
-            let member = Member::resume(daemon, identity, settings).await?;
-            *daemon.member.lock().await = Some(member);
-        }
+        (Some(kept), Some(settings)) => match unlock::held_back(daemon, kept, &settings)? {
+            Some(identity) => {
+                let member = Member::resume(daemon, identity, settings).await?;
+                *daemon.member.lock().await = Some(member);
+            }
+            None => tracing::warn!("locked: this manager waits for 'swarmctl unlock'"),
+        },
         (None, None) => {}
         // An init or join that was cut off: nothing refers to it yet.
         _ => daemon.state.wipe().context("remove what an interrupted init or join left")?,
     }
     Ok(())
+}
+
+async fn force_new_cluster(daemon: &Arc<Daemon>) -> Result<()> {
+    let (state, advertise) = (daemon.state.clone(), daemon.args.advertise_addr.clone());
+    let addresses = force::Addresses { listen: None, advertise };
+    let work = move || force::at_start(&state, &addresses);
+    tokio::task::spawn_blocking(work).await?.context("--force-new-cluster")
 }
 
 fn local_routes(daemon: &Arc<Daemon>) -> Routes {

@@ -15,7 +15,9 @@ use tonic::{Code, Status};
 use crate::address::{self, interfaces};
 use crate::daemon::Daemon;
 use crate::member::{Member, bind};
+use crate::recover::force;
 use crate::state::Settings;
+use crate::unlock;
 
 /// Life of the first manager's certificate: the default of a cluster, 90 days.
 const CERT_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
@@ -36,9 +38,9 @@ const SLOW: &str = "Timeout was reached before node joined. The attempt to join 
 /// Makes a new cluster with this node as its first manager. Returns the node's id.
 pub async fn init(daemon: &Arc<Daemon>, request: InitRequest) -> Result<String, Status> {
     let mut place = daemon.member.lock().await;
+    unlock::refuse_locked(daemon)?;
     if request.force_new_cluster {
-        let text = "--force-new-cluster is not supported yet";
-        return Err(Status::unimplemented(text));
+        return force_new_cluster(daemon, &mut place, request).await;
     }
     if place.is_some() {
         return Err(Status::failed_precondition(ALREADY));
@@ -69,12 +71,44 @@ pub async fn init(daemon: &Arc<Daemon>, request: InitRequest) -> Result<String, 
     Ok(node_id)
 }
 
+/// Makes this manager the only one of its cluster, with all state; containers go on meanwhile.
+async fn force_new_cluster(
+    daemon: &Arc<Daemon>,
+    place: &mut Option<Member>,
+    request: InitRequest,
+) -> Result<String, Status> {
+    let refused = |error: anyhow::Error| Status::failed_precondition(format!("{error:#}"));
+    let Some(member) = place.take() else {
+        let text = "this node is in no cluster: there is nothing to make a new cluster from";
+        return Err(Status::failed_precondition(text));
+    };
+    let identity = member.identity();
+    if identity.role != NodeRole::Manager {
+        *place = Some(member);
+        return Err(Status::failed_precondition(force::WORKER));
+    }
+    member.stop().await;
+    drop(member);
+    let given = |text: String| (!text.is_empty()).then_some(text);
+    let addresses = force::Addresses {
+        listen: given(request.listen_addr),
+        advertise: given(request.advertise_addr),
+    };
+    let state = daemon.state.clone();
+    let forced = tokio::task::spawn_blocking(move || force::run(&state, &addresses)).await;
+    // Also after a failure: then it goes on as what it was.
+    *place = Some(unlock::take_up(daemon).await.map_err(refused)?);
+    forced.map_err(internal)?.map_err(refused)?;
+    Ok(identity.node_id.clone())
+}
+
 /// Enters the cluster that one of the remote managers belongs to. Returns the node's id and role.
 pub async fn join(
     daemon: &Arc<Daemon>,
     request: JoinRequest,
 ) -> Result<(String, NodeRole), Status> {
     let mut place = daemon.member.lock().await;
+    unlock::refuse_locked(daemon)?;
     if place.is_some() {
         return Err(Status::failed_precondition(ALREADY));
     }
@@ -125,7 +159,7 @@ async fn begin(
 ) -> Result<Member, Status> {
     let started = async {
         let listener = bind(&settings).await?;
-        identity.save(&daemon.state.identity())?;
+        daemon.state.save_identity(&identity)?;
         daemon.state.save_settings(&settings)?;
         Member::begin(daemon, identity, settings, listener, mode).await
     };

@@ -9,6 +9,7 @@ use tonic::Status;
 
 use crate::daemon::Daemon;
 use crate::member::Member;
+use crate::unlock;
 
 /// A leader that does not take this node out of the voters by then is not waited for.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -16,6 +17,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// Leaves; containers of tasks, networks and state are removed.
 pub async fn leave(daemon: &Arc<Daemon>, force: bool) -> Result<(), Status> {
     let mut place = daemon.member.lock().await;
+    unlock::refuse_locked(daemon)?;
     let Some(member) = place.as_ref() else {
         return Err(Status::failed_precondition("this node is not part of a swarm"));
     };

@@ -4,15 +4,22 @@
 mod address;
 mod args;
 mod certificate;
+mod custodian;
 mod daemon;
 mod enter;
+mod file;
 mod front;
+mod inspect;
 mod leave;
 mod listener;
 mod member;
 mod node_service;
+mod prompt;
+mod recover;
 mod state;
+mod unlock;
 mod upstream;
+mod vault;
 
 use std::process::ExitCode;
 
@@ -21,7 +28,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use crate::args::{Args, LogFormat};
+use crate::args::{Args, LogFormat, Verb};
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -33,10 +40,31 @@ fn main() -> ExitCode {
     if let Err(error) = nix::sys::prctl::set_dumpable(false) {
         tracing::warn!(%error, "core dumps stay possible");
     }
+    if let Some(verb) = &args.verb {
+        return done(offline(&args, verb));
+    }
     match run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = %format!("{error:#}"), "swarmd ends");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What needs no daemon; errors are for the person who asked.
+fn offline(args: &Args, verb: &Verb) -> anyhow::Result<()> {
+    match verb {
+        Verb::Recover(wanted) => recover::run(args, wanted),
+        Verb::Inspect(wanted) => inspect::run(args, wanted),
+    }
+}
+
+fn done(outcome: anyhow::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }

@@ -11,7 +11,7 @@ use swarm_api::peer_server::PeerServer;
 use swarm_api::{NodeRole, SessionMessage};
 use swarm_ca::{Credentials, Identity};
 use swarm_manager::clock::Clock;
-use swarm_manager::{Manager, ManagerConfig, Mode};
+use swarm_manager::{Keeping, Manager, ManagerConfig, Mode};
 use swarm_overlay_net::{NetConfig, NodeNet};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
 use crate::certificate::{renew, renewal_time};
+use crate::custodian::NodeCustodian;
 use crate::daemon::{Daemon, NO_CLUSTER};
 use crate::front::Front;
 use crate::listener::serve_tls;
@@ -254,6 +255,10 @@ impl Life {
             advertise_addr: settings.advertise_addr,
             data_key: *self.daemon.state.data_key().context("key of the store")?,
             clock: Clock::system(),
+            keeping: Some(Keeping {
+                custodian: Arc::new(NodeCustodian::new(self.daemon.state.clone())),
+                snapshots: self.daemon.state.snapshots(),
+            }),
         };
         let mut place = self.manager.lock().await;
         let manager = Manager::start(config, mode).await?;
@@ -309,7 +314,7 @@ impl Life {
         {
             self.daemon.slot.clear(WORKER);
             manager.shutdown().await;
-            self.daemon.state.forget_raft().context("remove the store")?;
+            self.daemon.state.forget_manager().context("remove the store")?;
         }
         if self.credentials.identity().role != role {
             let managers = match role {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use swarm_api::node_control_server::NodeControl;
 use swarm_api::{
     InfoRequest, InfoResponse, InitRequest, InitResponse, JoinRequest, JoinResponse, LeaveRequest,
-    LeaveResponse, LocalState,
+    LeaveResponse, ListSnapshotsRequest, ListSnapshotsResponse, LocalState, UnlockRequest,
+    UnlockResponse,
 };
 use tonic::{Request, Response, Status};
 
 use crate::daemon::Daemon;
-use crate::{enter, leave};
+use crate::{enter, leave, unlock};
 
 /// Serves [`NodeControl`].
 pub struct NodeService {
@@ -32,7 +33,15 @@ impl NodeControl for NodeService {
             hostname: self.daemon.hostname.clone(),
             ..InfoResponse::default()
         };
-        if let Some(member) = self.daemon.member.lock().await.as_ref() {
+        if let Some(locked) = unlock::locked(&self.daemon) {
+            info.set_state(LocalState::Locked);
+            info.error = unlock::LOCKED.into();
+            info.node_id = locked.plate.node_id;
+            info.cluster_id = locked.plate.cluster_id;
+            info.set_role(locked.plate.role);
+            info.addr = locked.settings.advertise_addr;
+            info.managers = locked.settings.managers;
+        } else if let Some(member) = self.daemon.member.lock().await.as_ref() {
             let identity = member.identity();
             let settings = member.settings().await;
             let manager = member.manager().await;
@@ -78,6 +87,27 @@ impl NodeControl for NodeService {
         let work = tokio::spawn(async move { leave::leave(&daemon, force).await });
         work.await.map_err(ended)??;
         Ok(Response::new(LeaveResponse {}))
+    }
+
+    async fn unlock(
+        &self,
+        request: Request<UnlockRequest>,
+    ) -> Result<Response<UnlockResponse>, Status> {
+        let (daemon, key) = (self.daemon.clone(), request.into_inner().key);
+        let work = tokio::spawn(async move { unlock::unlock(&daemon, &key).await });
+        work.await.map_err(ended)??;
+        Ok(Response::new(UnlockResponse {}))
+    }
+
+    async fn list_snapshots(
+        &self,
+        _: Request<ListSnapshotsRequest>,
+    ) -> Result<Response<ListSnapshotsResponse>, Status> {
+        let dir = self.daemon.state.snapshots();
+        let listing = tokio::task::spawn_blocking(move || swarm_manager::backup::list(&dir));
+        let snapshots = listing.await.map_err(ended)?;
+        let snapshots = snapshots.map_err(|e| Status::internal(format!("list snapshots: {e}")))?;
+        Ok(Response::new(ListSnapshotsResponse { snapshots }))
     }
 }
 

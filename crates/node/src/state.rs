@@ -1,17 +1,24 @@
-//! What the node itself remembers beside its identity: addresses, the managers it knows, the key that seals the store.
+//! What the node itself remembers of its cluster: addresses, the managers it knows, and in the vault its identity and keys.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aws_lc_rs::rand as crypto_rand;
 use serde::{Deserialize, Serialize};
+use swarm_ca::{CaError, Identity, Kept, RecoveryKey};
 use zeroize::Zeroizing;
+
+use crate::file;
+use crate::vault::{Vault, VaultError};
 
 const SETTINGS_FILE: &str = "node.json";
 const KEY_FILE: &str = "store.key";
+const RECOVERY_FILE: &str = "recovery.key";
 const KEY_LEN: usize = 32;
+/// Within the daemon's state folder.
+pub const CLUSTER_FOLDER: &str = "cluster";
 
 /// Settings that `init` or `join` decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,20 +36,47 @@ pub struct Settings {
 }
 
 /// The folders of the node's cluster state.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct StateDir {
     root: PathBuf,
+    vault: Arc<Vault>,
 }
 
 impl StateDir {
     /// Below the daemon's state folder.
     pub fn new(state_dir: &Path) -> Self {
-        Self { root: state_dir.join("cluster") }
+        Self::at(state_dir.join(CLUSTER_FOLDER))
     }
 
-    /// Certificates.
-    pub fn identity(&self) -> PathBuf {
-        self.root.join("certificates")
+    /// The folder `root` itself.
+    pub fn at(root: PathBuf) -> Self {
+        let vault = Vault::new(&root, &root.join("certificates"), &[KEY_FILE, RECOVERY_FILE]);
+        Self { root, vault: Arc::new(vault) }
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Its secrets.
+    pub fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    /// Who this node is; `None` if it is in no cluster.
+    pub fn identity(&self) -> Result<Option<Kept>, VaultError> {
+        self.vault.identity()
+    }
+
+    /// Remembers who this node is.
+    pub fn save_identity(&self, identity: &Identity) -> Result<(), CaError> {
+        self.vault.save_identity(identity)
+    }
+
+    /// Snapshots that the manager makes by itself.
+    pub fn snapshots(&self) -> PathBuf {
+        self.root.join("snapshots")
     }
 
     /// The managers' replicated store.
@@ -66,49 +100,63 @@ impl StateDir {
 
     /// Remembers the settings.
     pub fn save_settings(&self, settings: &Settings) -> io::Result<()> {
-        self.write(SETTINGS_FILE, &serde_json::to_vec_pretty(settings)?)
+        file::write(&self.root, SETTINGS_FILE, &serde_json::to_vec_pretty(settings)?)
     }
 
     /// The key that seals the store; made when there is none.
-    pub fn data_key(&self) -> io::Result<Zeroizing<[u8; KEY_LEN]>> {
-        let path = self.root.join(KEY_FILE);
-        let mut key = Zeroizing::new([0; KEY_LEN]);
-        match fs::read(&path).map(Zeroizing::new) {
-            Ok(bytes) if bytes.len() == KEY_LEN => key.copy_from_slice(&bytes),
-            Ok(bytes) => {
-                let text = format!("{}: {} bytes, want {KEY_LEN}", path.display(), bytes.len());
-                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                crypto_rand::fill(key.as_mut_slice())
-                    .map_err(|_| io::Error::other("the random source of the system failed"))?;
-                self.write(KEY_FILE, key.as_slice())?;
-            }
-            Err(error) => return Err(error),
+    pub fn data_key(&self) -> Result<Zeroizing<[u8; KEY_LEN]>, VaultError> {
+        if let Some(key) = self.known_data_key()? {
+            return Ok(key);
         }
+        let mut key = Zeroizing::new([0; KEY_LEN]);
+        crypto_rand::fill(key.as_mut_slice())
+            .map_err(|_| io::Error::other("the random source of the system failed"))?;
+        self.vault.write(KEY_FILE, key.as_slice())?;
         Ok(key)
     }
 
-    /// Forgets the replicated store: this node is no manager any more.
-    pub fn forget_raft(&self) -> io::Result<()> {
-        remove_tree(&self.raft())
+    /// The key that seals the store; `None` if there is none yet.
+    pub fn known_data_key(&self) -> Result<Option<Zeroizing<[u8; KEY_LEN]>>, VaultError> {
+        let Some(bytes) = self.vault.read(KEY_FILE)? else { return Ok(None) };
+        let mut key = Zeroizing::new([0; KEY_LEN]);
+        if bytes.len() != KEY_LEN {
+            let path = self.root.join(KEY_FILE);
+            let text = format!("{}: {} bytes, want {KEY_LEN}", path.display(), bytes.len());
+            return Err(VaultError::Damaged(text));
+        }
+        key.copy_from_slice(&bytes);
+        Ok(Some(key))
+    }
+
+    /// The key that opens the cluster's snapshots, as last heard.
+    pub fn recovery_key(&self) -> Result<Option<RecoveryKey>, VaultError> {
+        let Some(bytes) = self.vault.read(RECOVERY_FILE)? else { return Ok(None) };
+        let damaged = || VaultError::Damaged(format!("{RECOVERY_FILE} is damaged"));
+        RecoveryKey::from_slice(&bytes).map(Some).ok_or_else(damaged)
+    }
+
+    /// Remembers the key that opens the cluster's snapshots.
+    pub fn save_recovery_key(&self, key: &RecoveryKey) -> Result<(), VaultError> {
+        if self.recovery_key()?.as_ref() == Some(key) {
+            return Ok(());
+        }
+        self.vault.write(RECOVERY_FILE, key.bytes())
+    }
+
+    /// Forgets the replicated store and all keys of it: this node is no manager any more.
+    pub fn forget_manager(&self) -> Result<(), VaultError> {
+        remove_tree(&self.raft())?;
+        remove_tree(&self.snapshots())?;
+        self.vault.remove(KEY_FILE)?;
+        self.vault.remove(RECOVERY_FILE)?;
+        self.vault.set_lock(self.vault.version()?, None)
     }
 
     /// Forgets everything: this node is in no cluster any more.
     pub fn wipe(&self) -> io::Result<()> {
-        remove_tree(&self.root)
-    }
-
-    /// For root only, and whole after a power cut.
-    fn write(&self, name: &str, data: &[u8]) -> io::Result<()> {
-        fs::create_dir_all(&self.root)?;
-        let (path, part) = (self.root.join(name), self.root.join(format!("{name}.part")));
-        let _ = fs::remove_file(&part);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
-        file.write_all(data)?;
-        file.sync_all()?;
-        fs::rename(part, path)?;
-        File::open(&self.root)?.sync_all()
+        remove_tree(&self.root)?;
+        self.vault.forget();
+        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+mod archive;
 mod backend;
 mod batch;
 mod committer;
@@ -19,6 +20,7 @@ mod membership;
 mod raft;
 mod record;
 mod replica;
+mod rescue;
 mod seal;
 #[cfg(feature = "simulation")]
 pub mod simulation;
@@ -29,11 +31,13 @@ mod transaction;
 mod transport;
 mod view;
 
+pub use archive::{ArchiveCover, ArchiveError, archive_key_id, read_archive, write_archive};
 pub use backend::Backend;
 pub use error::{ResolveError, StoreError};
 pub use member::{Leadership, Member, MemberState};
 pub use raft::snapshot::CHUNK_BYTES;
 pub use replica::{Replica, ReplicaConfig};
+pub use rescue::{Remains, amend, found};
 pub use store::{MAX_COMMAND_BYTES, Store};
 pub use subscription::{Action, Change, Commit, Lagged, Subscription};
 pub use transaction::Transaction;

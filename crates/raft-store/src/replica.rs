@@ -24,7 +24,7 @@ use crate::raft::wire::Identity;
 use crate::raft::{Place, Raft, Types};
 use crate::seal::Sealer;
 use crate::subscription::Publisher;
-use crate::{Leadership, Member, MemberState, Store, StoreError, Transport};
+use crate::{ArchiveCover, Leadership, Member, MemberState, Store, StoreError, Transport, View};
 
 mod answer;
 mod follow;
@@ -304,6 +304,14 @@ impl Replica {
     /// All members, ordered by Raft id; none before this replica is in a group.
     pub fn members(&self) -> Vec<MemberState> {
         self.0.consensus.get().map(|c| c.members()).unwrap_or_default()
+    }
+
+    /// What an archive of `view`, which is this replica's, covers.
+    pub fn cover(&self, view: &View, saved_at_ns: i64) -> ArchiveCover {
+        let metrics = self.0.consensus.get().map(|c| c.metrics());
+        let term = metrics.and_then(|m| m.last_applied).map_or(0, |at| at.leader_id.term);
+        let members = self.members().into_iter().map(|m| m.member).collect();
+        ArchiveCover { index: view.version(), term, saved_at_ns, members }
     }
 
     /// Becomes `Some` when this replica cannot go on (storage failed or is damaged, or the core

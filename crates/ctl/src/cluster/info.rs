@@ -36,6 +36,7 @@ fn state(info: &InfoResponse) -> &'static str {
         LocalState::Joining => "pending",
         LocalState::InCluster => "active",
         LocalState::Error => "error",
+        LocalState::Locked => "locked",
     }
 }
 

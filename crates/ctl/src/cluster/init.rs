@@ -7,7 +7,7 @@ use clap::Args;
 use swarm_api::{InitRequest, NodeAvailability};
 use tokio::time::{Instant, sleep};
 
-use super::{Availability, Role, join_command, update};
+use super::{Availability, Role, join_command, unlock_key, update};
 use crate::client::{Client, local};
 use crate::output;
 
@@ -41,7 +41,7 @@ pub struct InitFlags {
     /// Whether this node takes tasks
     #[arg(long, value_enum, default_value = "active")]
     availability: Availability,
-    /// Make a one-manager cluster from what this node has
+    /// Make this manager the only one of its cluster, with all state, when the others are lost for good
     #[arg(long)]
     force_new_cluster: bool,
     #[command(flatten)]
@@ -71,9 +71,7 @@ impl InitFlags {
     pub async fn run(self, client: &Client) -> Result<()> {
         let made = local(client.node().init(self.request()?).await)?;
         wait_until_serving(client).await?;
-        if self.spec.changes_something() {
-            self.spec.apply(client).await?;
-        }
+        let locks = self.spec.changes_something() && self.spec.apply(client).await?;
         let node_id = made.node_id;
         output::line(format_args!(
             "Swarm initialized: current node ({node_id}) is now a manager.\n"
@@ -84,6 +82,10 @@ impl InitFlags {
             "To add a manager to this swarm, run 'swarmctl join-token manager' and follow the \
              instructions.",
         )?;
+        if locks {
+            output::line("")?;
+            unlock_key::show(client).await?;
+        }
         Ok(())
     }
 }

@@ -78,6 +78,7 @@ async fn rotate(client: &Client, role: Role) -> Result<UpdateClusterResponse> {
         spec: cluster.spec,
         rotate_worker_token: role == Role::Worker,
         rotate_manager_token: role == Role::Manager,
+        ..UpdateClusterRequest::default()
     };
     ask!(client, update_cluster, request)
 }

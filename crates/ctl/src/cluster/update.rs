@@ -4,15 +4,20 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use swarm_api::{ClusterSpec, UpdateClusterRequest};
+use swarm_api::{AutoSnapshots, ClusterSpec, UpdateClusterRequest};
 
 use super::join_token::cluster;
+use super::unlock_key;
 use crate::client::{Client, ask};
 use crate::failure::refuse;
 use crate::output;
 
 /// Below this, nodes would do little else than renew.
 const MIN_EXPIRY: Duration = Duration::from_secs(3600);
+
+/// The managers' own values, for when only one of them is changed.
+const AUTO_SNAPSHOT_INTERVAL: Duration = Duration::from_secs(6 * 3600);
+const AUTO_SNAPSHOT_KEEP: u32 = 8;
 
 /// Settings of the cluster.
 #[derive(Args, Debug, Default)]
@@ -28,8 +33,15 @@ pub struct SpecFlags {
     cert_expiry: Option<Duration>,
     #[arg(long, hide = true)]
     snapshot_interval: Option<u64>,
-    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "true")]
+    /// Whether managers need the unlock key when they start
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "true|false")]
     autolock: Option<bool>,
+    /// How often each manager keeps a snapshot in its own folder; 0 for never (6h)
+    #[arg(long, value_name = "DURATION", value_parser = swarm_api::duration::parse)]
+    auto_snapshot_interval: Option<Duration>,
+    /// How many of them it keeps (8)
+    #[arg(long, value_name = "N")]
+    auto_snapshot_keep: Option<u32>,
     #[arg(long, hide = true)]
     max_snapshots: Option<u64>,
     #[arg(long, hide = true)]
@@ -39,7 +51,6 @@ pub struct SpecFlags {
 impl SpecFlags {
     /// Refuses what is out of range or not built.
     pub fn check(&self) -> Result<()> {
-        refuse("--autolock", self.autolock == Some(true))?;
         refuse("--snapshot-interval", self.snapshot_interval.is_some())?;
         refuse("--max-snapshots", self.max_snapshots.is_some())?;
         refuse("--external-ca", !self.external_ca.is_empty())?;
@@ -56,6 +67,9 @@ impl SpecFlags {
         self.task_history_limit.is_some()
             || self.dispatcher_heartbeat.is_some()
             || self.cert_expiry.is_some()
+            || self.autolock.is_some()
+            || self.auto_snapshot_interval.is_some()
+            || self.auto_snapshot_keep.is_some()
     }
 
     fn edit(&self, spec: &mut ClusterSpec) {
@@ -68,19 +82,37 @@ impl SpecFlags {
         if let Some(expiry) = self.cert_expiry {
             spec.node_cert_expiry = Some(swarm_api::time::to_proto(expiry));
         }
+        if let Some(autolock) = self.autolock {
+            spec.autolock = autolock;
+        }
+        if self.auto_snapshot_interval.is_none() && self.auto_snapshot_keep.is_none() {
+            return;
+        }
+        let settings = spec.auto_snapshots.get_or_insert_with(|| AutoSnapshots {
+            interval: Some(swarm_api::time::to_proto(AUTO_SNAPSHOT_INTERVAL)),
+            keep: AUTO_SNAPSHOT_KEEP,
+        });
+        if let Some(interval) = self.auto_snapshot_interval {
+            settings.interval = Some(swarm_api::time::to_proto(interval));
+        }
+        if let Some(keep) = self.auto_snapshot_keep {
+            settings.keep = keep;
+        }
     }
 
-    /// Writes the settings into the cluster.
-    pub async fn apply(&self, client: &Client) -> Result<()> {
+    /// Writes the settings into the cluster. Tells whether autolock was turned on by it.
+    pub async fn apply(&self, client: &Client) -> Result<bool> {
         let cluster = cluster(client).await?;
         let mut spec = cluster.spec.unwrap_or_default();
+        let before = spec.autolock;
         self.edit(&mut spec);
+        let locks = spec.autolock && !before;
         let request = UpdateClusterRequest {
             version: cluster.meta.and_then(|m| m.version),
             spec: Some(spec),
             ..UpdateClusterRequest::default()
         };
-        ask!(client, update_cluster, request).map(drop)
+        ask!(client, update_cluster, request).map(|_| locks)
     }
 }
 
@@ -98,8 +130,12 @@ impl UpdateFlags {
         if !self.spec.changes_something() {
             bail!("nothing to update: give at least one flag (see 'swarmctl update --help')");
         }
-        self.spec.apply(client).await?;
-        Ok(output::line("Swarm updated.")?)
+        let locks = self.spec.apply(client).await?;
+        output::line("Swarm updated.")?;
+        match locks {
+            true => unlock_key::show(client).await,
+            false => Ok(()),
+        }
     }
 }
 
@@ -116,9 +152,16 @@ mod tests {
     }
 
     #[test]
+    fn one_setting_of_automatic_snapshots_leaves_the_other() {
+        let flags = SpecFlags { auto_snapshot_keep: Some(3), ..SpecFlags::default() };
+        let mut spec = ClusterSpec::default();
+        flags.edit(&mut spec);
+        let settings = spec.auto_snapshots.unwrap();
+        assert_eq!((settings.keep, settings.interval.unwrap().seconds), (3, 6 * 3600));
+    }
+
+    #[test]
     fn settings_that_are_not_built_are_refused_by_name() {
-        let flags = SpecFlags { autolock: Some(true), ..SpecFlags::default() };
-        assert_eq!(flags.check().unwrap_err().to_string(), "--autolock is not supported yet");
         let flags = SpecFlags { snapshot_interval: Some(9), ..SpecFlags::default() };
         assert!(flags.check().unwrap_err().to_string().starts_with("--snapshot-interval is not"));
         let short = SpecFlags { cert_expiry: Some(Duration::from_secs(9)), ..SpecFlags::default() };

@@ -6,7 +6,7 @@ use swarm_api::time::to_std;
 use swarm_api::*;
 use swarm_ca::{JoinToken, Root};
 
-use super::{Door, material::expect_version, redact};
+use super::{Door, keys, material::expect_version, redact};
 use crate::refusal::Refusal;
 
 /// Shorter, and nodes would do little but renew.
@@ -38,6 +38,7 @@ pub async fn update(
                 cluster.spec = Some(spec.clone());
             }
             rotate(&mut cluster, &request)?;
+            keys::settle(&mut cluster, &request)?;
             expect_version(&mut cluster, request.version);
             tx.update(cluster)?;
             Ok(id)
@@ -46,7 +47,7 @@ pub async fn update(
     Ok(UpdateClusterResponse { cluster: Some(redact::cluster(door.written(&id)?)) })
 }
 
-fn missing() -> Refusal {
+pub fn missing() -> Refusal {
     Refusal::Unavailable("the swarm is being prepared: try again".into())
 }
 
@@ -72,6 +73,7 @@ fn check(spec: &ClusterSpec) -> Result<(), Refusal> {
             duration::format(expiry)
         )));
     }
+    keys::check_auto_snapshots(spec)?;
     let heartbeat = spec.heartbeat_period.as_ref().map(to_std);
     if let Some(period) = heartbeat.filter(|p| !HEARTBEAT_RANGE.contains(p)) {
         return Err(Refusal::Invalid(format!(

@@ -1,4 +1,4 @@
-//! What no answer may carry: secret data and the root's key.
+//! What no answer may carry: secret data, the root's key and the managers' keys.
 
 use swarm_api::object::Stored;
 use swarm_api::{Cluster, Object, Secret};
@@ -11,11 +11,12 @@ pub fn secret(mut secret: Secret) -> Secret {
     secret
 }
 
-/// Without the root's key. Join tokens stay: operators may see them.
+/// Without the root's key and those of the managers. Join tokens stay: operators may see them.
 pub fn cluster(mut cluster: Cluster) -> Cluster {
     if let Some(root) = &mut cluster.root_ca {
         root.key_pem.clear();
     }
+    cluster.custody = None;
     cluster
 }
 

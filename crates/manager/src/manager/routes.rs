@@ -7,6 +7,7 @@ use swarm_api::logs_server::LogsServer;
 use swarm_api::node_ca_server::NodeCaServer;
 use swarm_api::raft_membership_server::RaftMembershipServer;
 use swarm_api::raft_server::RaftServer;
+use swarm_api::snapshots_server::SnapshotsServer;
 use swarm_api::watch_server::WatchServer;
 use tonic::service::Routes;
 
@@ -20,6 +21,7 @@ use crate::membership::MembershipService;
 use crate::proxy::Front;
 use crate::quorum::Quorum;
 use crate::raft_service::{MAX_MESSAGE, RaftService};
+use crate::snapshot_service::SnapshotService;
 use crate::watch_service::WatchService;
 
 /// Largest request that a client or agent may send, bytes: a config of 1,000 KiB or a batch of task statuses fits.
@@ -39,6 +41,7 @@ pub fn routes(inner: &Inner) -> Routes {
     let control = Control::new(store.clone(), quorum, clock.clone(), gate.clone());
     let ca = NodeCa::new(store.clone(), clock.clone(), gate.clone());
     let watch = WatchService::new(store, gate.clone());
+    let snapshots = SnapshotService::new(inner.replica.clone(), clock.clone(), gate.clone());
     let dispatcher = DispatcherService::new(seats.clone(), gate.clone());
     let logs = LogsService::new(seats.clone(), gate.clone());
     let broker = LogBrokerService::new(seats.clone(), gate.clone());
@@ -49,6 +52,7 @@ pub fn routes(inner: &Inner) -> Routes {
         .add_service(front.of(ControlServer::new(control).max_decoding_message_size(MAX_REQUEST)))
         .add_service(front.of(NodeCaServer::new(ca)))
         .add_service(front.of(WatchServer::new(watch)))
+        .add_service(front.of(SnapshotsServer::new(snapshots)))
         .add_service(
             front.of(DispatcherServer::new(dispatcher).max_decoding_message_size(MAX_REQUEST)),
         )

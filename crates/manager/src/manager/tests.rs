@@ -66,6 +66,7 @@ fn config(credentials: &Credentials, dir: &tempfile::TempDir, addr: SocketAddr) 
         advertise_addr: addr.to_string(),
         data_key: [7; 32],
         clock: Clock::system(),
+        keeping: None,
     }
 }
 

@@ -25,6 +25,7 @@ use crate::seal::{Damage, Sealer};
 
 #[cfg(feature = "simulation")]
 mod observe;
+pub(crate) mod offline;
 mod writer;
 
 /// Entries kept in memory after they are on disk: what followers that keep up, and the state

@@ -16,6 +16,7 @@ mod flips;
 mod group;
 mod platter;
 mod power;
+mod rescue;
 
 const KEY: [u8; 32] = [9; 32];
 
