@@ -6,6 +6,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::Duration;
 
 use support::{Cluster, Outcome, binary, eventually};
 
@@ -42,7 +43,7 @@ fn daemon(cluster: &Cluster, node: &str, flags: &str) -> Outcome {
     let (program, state) = (binary("swarmd"), cluster.state_dir(node));
     let address = cluster.address(node);
     let line = format!(
-        "timeout -s TERM 8 {} --state-dir {} --run-dir /run/swarmd --listen-addr {address}:2377 \
+        "timeout -s TERM 12 {} --state-dir {} --run-dir /run/swarmd --listen-addr {address}:2377 \
          --advertise-addr {address} --hostname {node} --host unix:///run/swarmd/swarmd.sock {flags}",
         program.display(),
         state.display()
@@ -285,11 +286,13 @@ fn managers_keep_snapshots_by_themselves_up_to_a_number() {
         });
     }
     assert_eq!(listed().lines().count(), 2, "the oldest is gone");
-    let newest = listed().lines().next().expect("one").to_owned();
     let state = cluster.state_dir("m1").display().to_string();
-    let told =
-        cluster.ctl("m1", &["cluster", "snapshot", "inspect", "--state-dir", &state, &newest]).ok();
-    assert!(told.contains("3 configs"), "{told}");
+    let inspect = ["cluster", "snapshot", "inspect", "--state-dir", &state];
+    eventually("the newest holds everything", || {
+        let newest = listed().lines().next().expect("one").to_owned();
+        let told = cluster.ctl("m1", &[&inspect[..], &[&newest]].concat());
+        if told.stdout.contains("3 configs") { Ok(()) } else { Err(format!("{told:?}")) }
+    });
     let refused = cluster.ctl("m1", &["update", "--auto-snapshot-keep", "0"]).refused();
     assert!(refused.contains("between 1 and 1000, not 0"), "{refused}");
 }
@@ -318,6 +321,7 @@ fn wait_locked(cluster: &Cluster, node: &str, before: &str) {
 fn restart(cluster: &Cluster, node: &str) {
     cluster.lab().stop(node).expect("stop");
     cluster.lab().start(node).expect("start");
+    cluster.lab().wait_ready(node, Duration::from_secs(60)).expect("it answers");
 }
 
 #[test]
