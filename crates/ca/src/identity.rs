@@ -109,7 +109,7 @@ impl Identity {
             return Ok(Some(Kept::Open(Box::new(identity))));
         };
         let wrapped = wrapped?;
-        let opened = keys.iter().find_map(|k| k.unwrap(KEY_CONTEXT, &wrapped).ok());
+        let opened = keys.iter().find_map(|k| k.open(KEY_CONTEXT, &wrapped).ok());
         let Some(key) = opened else {
             return Nameplate::of(&certificate).map(|plate| Some(Kept::Locked(plate)));
         };

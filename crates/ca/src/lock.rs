@@ -129,7 +129,7 @@ impl WrapKey {
         Ok(Self(Zeroizing::new(random()?)))
     }
 
-    /// Of what was unwrapped; `None` unless it has the length of a key.
+    /// Of what was opened; `None` unless it has the length of a key.
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(|key| Self(Zeroizing::new(key)))
     }
@@ -139,7 +139,7 @@ impl WrapKey {
         self.0.as_slice()
     }
 
-    /// Wraps `plain`; `context` (what it is) must be the same when it is unwrapped.
+    /// Wraps `plain`; `context` (what it is) must be the same when it is opened.
     pub fn wrap(&self, context: &str, plain: &[u8]) -> Result<Vec<u8>, CaError> {
         let failed = |_| CaError::malformed("secret", "it cannot be wrapped");
         let salt = random()?;
@@ -151,7 +151,7 @@ impl WrapKey {
     }
 
     /// What [`Self::wrap`] wrapped.
-    pub fn unwrap(&self, context: &str, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, WrongKey> {
+    pub fn open(&self, context: &str, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, WrongKey> {
         let (salt, body) = wrapped.split_first_chunk::<SALT>().ok_or(WrongKey)?;
         let mut body = Zeroizing::new(body.to_vec());
         let key = self.derive(salt)?;
@@ -196,13 +196,13 @@ mod tests {
         let key = WrapKey::generate().unwrap();
         let wrapped = key.wrap("data key", b"hunter2").unwrap();
         assert!(!wrapped.windows(7).any(|w| w == b"hunter2"));
-        assert_eq!(&**key.unwrap("data key", &wrapped).unwrap(), b"hunter2");
-        assert!(key.unwrap("tls key", &wrapped).is_err());
-        assert!(WrapKey::generate().unwrap().unwrap("data key", &wrapped).is_err());
+        assert_eq!(&**key.open("data key", &wrapped).unwrap(), b"hunter2");
+        assert!(key.open("tls key", &wrapped).is_err());
+        assert!(WrapKey::generate().unwrap().open("data key", &wrapped).is_err());
         for position in 0..wrapped.len() {
             let mut damaged = wrapped.clone();
             damaged[position] ^= 1;
-            assert!(key.unwrap("data key", &damaged).is_err(), "{position}");
+            assert!(key.open("data key", &damaged).is_err(), "{position}");
         }
     }
 }

@@ -13,8 +13,8 @@ use crate::state::Settings;
 use crate::vault::VaultError;
 
 /// What every call for the cluster is answered with.
-pub const LOCKED: &str = "Swarm is encrypted and needs to be unlocked before it can be used. Please \
-     use \"swarmctl unlock\" to unlock it.";
+pub const LOCKED: &str = "Swarm is encrypted and needs to be unlocked before it can be used. \
+     Please use \"swarmctl unlock\" to unlock it.";
 const WRONG: &str = "swarm could not be unlocked: invalid key provided";
 
 /// What is known of a membership that is locked.

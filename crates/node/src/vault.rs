@@ -124,7 +124,7 @@ impl Vault {
         let under = WrapKey::from(key);
         let unwrap = |text: &String| {
             let wrapped = from_hex(text).ok_or_else(|| self.damaged())?;
-            let plain = under.unwrap(LOCK_CONTEXT, &wrapped).map_err(|_| VaultError::WrongKey)?;
+            let plain = under.open(LOCK_CONTEXT, &wrapped).map_err(|_| VaultError::WrongKey)?;
             WrapKey::from_slice(&plain).ok_or_else(|| self.damaged())
         };
         file.keys.iter().map(unwrap).collect()
@@ -244,7 +244,7 @@ impl Vault {
     fn open(&self, name: &str, keys: &[WrapKey]) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
         let Some(bytes) = read(&self.dir.join(name))? else { return Ok(None) };
         let Some(wrapped) = bytes.strip_prefix(MAGIC.as_slice()) else { return Ok(Some(bytes)) };
-        let opened = keys.iter().find_map(|key| key.unwrap(name, wrapped).ok());
+        let opened = keys.iter().find_map(|key| key.open(name, wrapped).ok());
         opened.map(Some).ok_or(VaultError::Locked)
     }
 

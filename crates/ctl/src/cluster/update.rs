@@ -34,7 +34,13 @@ pub struct SpecFlags {
     #[arg(long, hide = true)]
     snapshot_interval: Option<u64>,
     /// Whether managers need the unlock key when they start
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "true|false")]
+    #[arg(
+        long,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_name = "true|false"
+    )]
     autolock: Option<bool>,
     /// How often each manager keeps a snapshot in its own folder; 0 for never (6h)
     #[arg(long, value_name = "DURATION", value_parser = swarm_api::duration::parse)]

@@ -77,8 +77,8 @@ fn loss(salvage: &Salvage, own: &str, now: SystemTime) -> String {
     let mut text = match index - committed.min(index) {
         0 => format!("nothing of what this manager knew: all up to index {index} was committed"),
         unsure => format!(
-            "nothing of what this manager knew: the last {unsure} changes (index {} to {index}) were \
-             not known to be committed here, and are kept",
+            "nothing of what this manager knew: the last {unsure} changes (index {} to {index}) \
+             were not known to be committed here, and are kept",
             committed + 1
         ),
     };
