@@ -285,7 +285,11 @@ fn managers_keep_snapshots_by_themselves_up_to_a_number() {
         cluster.ctl("m1", &["config", "create", &format!("c{n}"), "/etc/hostname"]).ok();
         eventually("another snapshot", || {
             let all: BTreeSet<String> = listed().lines().map(str::to_owned).collect();
-            if all.is_subset(&seen) { Err(format!("{all:?}")) } else { Ok(seen.extend(all)) }
+            if all.is_subset(&seen) {
+                return Err(format!("{all:?}"));
+            }
+            seen.extend(all);
+            Ok(())
         });
     }
     assert_eq!(listed().lines().count(), 2, "the oldest is gone");
