@@ -53,12 +53,13 @@ impl Backup {
         let begun = self.clock.now();
         loop {
             let wait = match self.due(begun).await {
-                Some(wait) if wait.is_zero() => {
-                    if let Err(error) = self.save().await {
+                Some(wait) if wait.is_zero() => match self.save().await {
+                    Ok(()) => continue,
+                    Err(error) => {
                         tracing::error!(%error, dir = %self.dir.display(), "keep a snapshot");
+                        CHECK
                     }
-                    CHECK
-                }
+                },
                 Some(wait) => wait.min(CHECK),
                 None => CHECK,
             };
