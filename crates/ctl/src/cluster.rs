@@ -50,8 +50,6 @@ pub enum StateCommand {
     Snapshot(snapshot::SnapshotCommand),
     /// Make a cluster anew from a snapshot, or from what a manager left, while no manager runs
     Recover(recover::RecoverFlags),
-    /// Have every manager seal its store under a new key
-    RotateDataKey(unlock_key::RotateDataKeyFlags),
 }
 
 impl StateCommand {
@@ -60,7 +58,6 @@ impl StateCommand {
         match self {
             Self::Snapshot(command) => command.run(host).await,
             Self::Recover(flags) => flags.run(),
-            Self::RotateDataKey(flags) => flags.run(&Client::connect(host).await?).await,
         }
     }
 }

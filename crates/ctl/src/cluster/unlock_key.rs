@@ -1,4 +1,4 @@
-//! `swarmctl unlock-key`, and the rotation of the keys that managers seal their stores under.
+//! `swarmctl unlock-key`.
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -33,18 +33,6 @@ impl UnlockKeyFlags {
             true => Ok(output::line(key(client).await?)?),
             false => show(client).await,
         }
-    }
-}
-
-/// Flags of `cluster rotate-data-key`.
-#[derive(Args, Debug)]
-pub struct RotateDataKeyFlags {}
-
-impl RotateDataKeyFlags {
-    /// Asks for it; each manager does it as it hears of it.
-    pub async fn run(self, client: &Client) -> Result<()> {
-        change(client, |request| UpdateClusterRequest { rotate_data_key: true, ..request }).await?;
-        Ok(output::line("Every manager seals its store under a new key.")?)
     }
 }
 

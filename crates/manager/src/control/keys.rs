@@ -1,5 +1,5 @@
-//! The managers' keys: autolock and its unlock key, the recovery key of snapshots, and when the stores
-//! are sealed anew. Only here do keys leave the store, for operators who ask for them.
+//! The managers' keys: autolock and its unlock key, and the recovery key of snapshots. Only here do
+//! keys leave the store, for operators who ask for them.
 
 use std::time::Duration;
 
@@ -33,22 +33,20 @@ pub async fn recovery(
     Ok(GetRecoveryKeyResponse { recovery_key: key.ok_or_else(none)?.to_string() })
 }
 
-/// Makes the keys that the new settings and the request ask for. A new unlock key brings new data keys
-/// with it: the old ones lay on disks under nothing, or under the old one.
+/// Makes the keys that the new settings and the request ask for.
 pub fn settle(cluster: &mut Cluster, request: &UpdateClusterRequest) -> Result<(), Refusal> {
     let autolock = cluster.spec.as_ref().is_some_and(|s| s.autolock);
     if request.rotate_unlock_key && !autolock {
         return Err(Refusal::Conflict("cannot rotate because autolock is not turned on".into()));
+    }
+    if request.rotate_data_key {
+        return Err(Refusal::NotBuilt("rotating the managers' data keys is not built yet".into()));
     }
     let custody = cluster.custody.get_or_insert_default();
     if !autolock {
         custody.unlock_key.clear();
     } else if custody.unlock_key.is_empty() || request.rotate_unlock_key {
         custody.unlock_key = UnlockKey::generate().map_err(failed)?.bytes().to_vec();
-        custody.data_key_epoch += 1;
-    }
-    if request.rotate_data_key {
-        custody.data_key_epoch += 1;
     }
     if request.rotate_recovery_key {
         custody.recovery_key = RecoveryKey::generate().map_err(failed)?.bytes().to_vec();
@@ -98,13 +96,13 @@ mod tests {
         let mut it = cluster(true);
         settle(&mut it, &UpdateClusterRequest::default()).unwrap();
         let first = custody(&it);
-        assert_eq!((first.unlock_key.len(), first.data_key_epoch), (32, 1));
+        assert_eq!(first.unlock_key.len(), 32);
         settle(&mut it, &UpdateClusterRequest::default()).unwrap();
         assert_eq!(custody(&it), first);
         let rotate = UpdateClusterRequest { rotate_unlock_key: true, ..Default::default() };
         settle(&mut it, &rotate).unwrap();
         let second = custody(&it);
-        assert!(second.unlock_key != first.unlock_key && second.data_key_epoch == 2);
+        assert_ne!(second.unlock_key, first.unlock_key);
         it.spec = Some(ClusterSpec::default());
         settle(&mut it, &UpdateClusterRequest::default()).unwrap();
         assert!(custody(&it).unlock_key.is_empty());
@@ -113,15 +111,15 @@ mod tests {
     }
 
     #[test]
-    fn data_and_recovery_keys_change_only_when_asked() {
+    fn the_recovery_key_changes_when_asked_and_data_keys_are_refused() {
         let mut it = cluster(false);
         let request = UpdateClusterRequest { rotate_recovery_key: true, ..Default::default() };
         settle(&mut it, &request).unwrap();
         let key = custody(&it).recovery_key;
-        assert_eq!((key.len(), custody(&it).data_key_epoch), (32, 0));
+        assert_eq!(key.len(), 32);
         let request = UpdateClusterRequest { rotate_data_key: true, ..Default::default() };
-        settle(&mut it, &request).unwrap();
-        assert_eq!((custody(&it).recovery_key, custody(&it).data_key_epoch), (key, 1));
+        assert!(matches!(settle(&mut it, &request), Err(Refusal::NotBuilt(_))));
+        assert_eq!(custody(&it).recovery_key, key);
     }
 
     #[test]
