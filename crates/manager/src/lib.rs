@@ -30,6 +30,8 @@ mod proxy;
 mod raft_service;
 mod seat;
 mod seed;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod snapshot_service;
 
 pub use manager::{Keeping, Manager, ManagerConfig, ManagerError, Mode};

@@ -1,7 +1,9 @@
 //! One simulated host: a disk that outlives its managers, and the manager that runs now.
 
+use swarm_manager::simulation::Seat;
 use swarm_raft_store::Replica;
 use swarm_raft_store::simulation::{Disk, Entry, Sight};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// A manager from its start to its death.
@@ -12,6 +14,8 @@ pub struct Life {
     pub replica: Replica,
     /// Cancelled by its death: whoever waits for it learns nothing any more.
     pub died: CancellationToken,
+    /// The leader's seat as this manager sees it; always vacant where only replicas run.
+    pub seat: watch::Receiver<Seat>,
 }
 
 /// What was last seen of a life.

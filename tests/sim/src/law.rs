@@ -13,6 +13,7 @@ mod log_matching;
 mod monotonic_progress;
 mod monotonic_term;
 mod state_machine_safety;
+mod task_states;
 mod unique_names;
 mod version_monotonic;
 
@@ -71,6 +72,7 @@ impl Default for Laws {
             Box::<monotonic_progress::MonotonicProgress>::default(),
             Box::<unique_names::UniqueNames>::default(),
             Box::<version_monotonic::VersionMonotonic>::default(),
+            Box::<task_states::TaskStates>::default(),
         ])
     }
 }

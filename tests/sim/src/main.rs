@@ -4,6 +4,7 @@
 //! left behind. Called by `cargo xtask sim` and by the test beside it. It draws no conclusions about
 //! speed: time here is simulated.
 
+mod agent;
 mod chance;
 mod client;
 mod command;
@@ -13,6 +14,7 @@ mod host;
 mod law;
 mod membership;
 mod network;
+mod operator;
 mod scenario;
 mod spread;
 mod trace;

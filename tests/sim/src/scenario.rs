@@ -13,6 +13,7 @@ use crate::world::{Settings, World};
 
 mod chaos;
 mod equal_timeouts;
+mod managers;
 mod old_leader;
 
 /// A scenario.
@@ -42,6 +43,12 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "survivors whose election timeouts hardly differ (databendlabs/openraft#1838)",
         settings: equal_timeouts::settings,
         run: |world, _| Box::pin(equal_timeouts::run(world)),
+    },
+    Scenario {
+        name: "managers",
+        about: "whole managers with agents and an operator, through the same faults",
+        settings: managers::settings,
+        run: |world, options| Box::pin(managers::run(world, options)),
     },
     Scenario {
         name: "lying-disks",

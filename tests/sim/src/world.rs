@@ -1,13 +1,19 @@
 //! The hosts, what is between them, and the eyes on them: every event is noted, and everything that
 //! a replica shows is held against the laws.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use swarm_ca::Root;
+use swarm_manager::ClusterSeed;
+use swarm_manager::clock::Clock;
+use swarm_manager::simulation::{Lead, Seat};
 use swarm_raft_store::simulation::{Disk, digest};
 use swarm_raft_store::{Member, Replica, ReplicaConfig};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::host::{Host, Life, Seen, addr, node_id};
@@ -19,8 +25,8 @@ use crate::trace::Trace;
 const KEY: [u8; 32] = [7; 32];
 /// The wall clock when a run starts, nanoseconds since the epoch.
 const EPOCH_NS: i64 = 1_700_000_000_000_000_000;
-/// How wrong a host's wall clock may be.
-const SKEW_NS: i64 = 3_600_000_000_000;
+/// Id of the simulated cluster.
+pub const CLUSTER: &str = "cluster";
 
 /// How the replicas are set up.
 #[derive(Debug, Clone)]
@@ -30,12 +36,23 @@ pub struct Settings {
     pub election: (Duration, Duration),
     /// Whether the disks lie about what is synced.
     pub lying_disks: bool,
+    /// Whether whole managers run, or only their replicas.
+    pub managers: bool,
+    /// How wrong a host's wall clock may be.
+    pub skew: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let election = (Duration::from_millis(1000), Duration::from_millis(1500));
-        Self { hosts: 5, snapshot_every: 40, election, lying_disks: false }
+        Self {
+            hosts: 5,
+            snapshot_every: 40,
+            election,
+            lying_disks: false,
+            managers: false,
+            skew: Duration::from_secs(3600),
+        }
     }
 }
 
@@ -47,6 +64,10 @@ pub struct World {
     hosts: Mutex<Vec<Host>>,
     laws: Mutex<Laws>,
     broken: Mutex<Option<String>>,
+    /// Whether agents and tasks fail.
+    troubled: AtomicBool,
+    /// Managers that have given up.
+    quitters: (mpsc::UnboundedSender<usize>, tokio::sync::Mutex<mpsc::UnboundedReceiver<usize>>),
     /// Cancelled once a law is broken.
     pub over: CancellationToken,
 }
@@ -58,6 +79,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl World {
     pub fn new(seed: u64, settings: Settings, verbose: bool) -> Arc<World> {
         let mut random = StdRng::seed_from_u64(seed);
+        let skew = i64::try_from(settings.skew.as_nanos()).unwrap_or(i64::MAX);
         let hosts = (0..settings.hosts).map(|_| Host {
             disk: match settings.lying_disks {
                 true => Disk::new(pace(&mut random)).lying(),
@@ -66,10 +88,11 @@ impl World {
             life: None,
             lives: 0,
             powered: 0,
-            skew: random.random_range(-SKEW_NS..SKEW_NS),
+            skew: random.random_range(-skew..=skew),
             seen: Seen::default(),
         });
         let hosts = hosts.collect();
+        let (sender, quitters) = mpsc::unbounded_channel();
         Arc::new(World {
             trace: Trace::new(verbose),
             settings,
@@ -78,6 +101,8 @@ impl World {
             hosts: Mutex::new(hosts),
             laws: Mutex::default(),
             broken: Mutex::default(),
+            troubled: AtomicBool::new(false),
+            quitters: (sender, tokio::sync::Mutex::new(quitters)),
             over: CancellationToken::new(),
         })
     }
@@ -106,6 +131,31 @@ impl World {
     pub fn now_ns(&self, host: usize) -> i64 {
         let skew = lock(&self.hosts)[host].skew;
         EPOCH_NS + skew + i64::try_from(self.trace.now()).unwrap_or(0) * 1_000_000
+    }
+
+    /// The clock of a host.
+    pub fn clock(self: &Arc<Self>, host: usize) -> Clock {
+        let world = Arc::clone(self);
+        let nanos = move || u64::try_from(world.now_ns(host)).unwrap_or(0);
+        Clock::new(move || SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos()))
+    }
+
+    /// Whether agents and tasks are to fail now and then.
+    pub fn troubled(&self) -> bool {
+        self.troubled.load(Ordering::Relaxed)
+    }
+
+    pub fn trouble(&self, troubled: bool) {
+        self.troubled.store(troubled, Ordering::Relaxed);
+    }
+
+    /// The next host whose manager has given up.
+    pub async fn next_quitter(&self) -> usize {
+        match self.quitters.1.lock().await.recv().await {
+            Some(host) => host,
+            // The sender is part of the world.
+            None => std::future::pending().await,
+        }
     }
 
     /// The manager that runs on a host.
@@ -161,7 +211,11 @@ impl World {
         let link = Link { world: Arc::clone(self), host, life: number };
         match Replica::open(config, Arc::new(link)).await {
             Ok(replica) => {
-                let life = Life { number, replica, died: CancellationToken::new() };
+                let (seats, seat) = watch::channel(Seat::Vacant);
+                let life = Life { number, replica, died: CancellationToken::new(), seat };
+                if self.settings.managers {
+                    self.lead(host, &life, seats);
+                }
                 self.watch(host, &life);
                 lock(&self.hosts)[host].life = Some(life);
                 self.look(host);
@@ -171,6 +225,29 @@ impl World {
                 node_id(host)
             )),
         }
+    }
+
+    /// Lives the leader's life whenever this manager leads.
+    fn lead(self: &Arc<Self>, host: usize, life: &Life, seats: watch::Sender<Seat>) {
+        let lead = Lead {
+            replica: life.replica.clone(),
+            store: life.replica.store(),
+            clock: self.clock(host),
+            own_id: node_id(host),
+            seed: (host == 0 && life.number == 1).then(seed).flatten(),
+            seats,
+            cancel: life.died.clone(),
+        };
+        let (world, died) = (Arc::clone(self), life.died.clone());
+        tokio::spawn(async move {
+            if let Err(reason) = lead.run().await
+                && !died.is_cancelled()
+            {
+                world.trace.note(format!("{} gives up: {reason}", node_id(host)));
+                // The world is there as long as anything runs in it.
+                let _ = world.quitters.0.send(host);
+            }
+        });
     }
 
     /// A replica that gives up without having lost its power has a bug.
@@ -288,6 +365,21 @@ impl World {
         };
         self.up().into_iter().filter_map(state).collect()
     }
+}
+
+/// What a new cluster begins with. Its root is the one thing that no seed decides over; nothing
+/// depends on its bytes.
+fn seed() -> Option<ClusterSeed> {
+    Some(ClusterSeed {
+        root: Root::generate(CLUSTER, SystemTime::UNIX_EPOCH + Duration::from_secs(1)).ok()?,
+        cluster_id: CLUSTER.to_owned(),
+        node_id: node_id(0),
+        hostname: node_id(0),
+        availability: swarm_api::NodeAvailability::Active,
+        default_addr_pool: Vec::new(),
+        subnet_size: 0,
+        data_path_port: 0,
+    })
 }
 
 /// Brings the picture of a log up to date; where what is new in it begins.

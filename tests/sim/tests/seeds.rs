@@ -22,6 +22,11 @@ fn fifty_seeds_of_everything_going_wrong_break_no_law() {
 }
 
 #[test]
+fn whole_managers_come_to_rest_with_every_service_running() {
+    run(&["--scenario", "managers", "--seeds", "6", "--storm", "8"]);
+}
+
+#[test]
 fn a_connected_quorum_elects_past_an_old_leader() {
     run(&["--scenario", "old-leader", "--seeds", "3"]);
 }
@@ -39,7 +44,7 @@ fn disks_that_lie_are_found_out() {
 
 #[test]
 fn a_seed_reproduces_exactly() {
-    for (scenario, seed) in [("chaos", "3"), ("chaos", "4"), ("equal-timeouts", "3")] {
+    for (scenario, seed) in [("chaos", "3"), ("chaos", "4"), ("managers", "3")] {
         let words = ["--scenario", scenario, "--seed", seed, "--storm", "5"];
         // The line ends with the number of events and their hash.
         assert_eq!(run(&words), run(&words));
