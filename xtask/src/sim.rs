@@ -8,7 +8,6 @@ use crate::process::{self, cargo};
 /// Passes its options on: `--seed S --seeds N --scenario NAME --verbose`.
 pub fn run(words: &[String]) -> Result<()> {
     let mut command = cargo();
-    command.args(["run", "--locked", "--quiet", "--profile", "simulation"]);
-    command.args(["--package", "swarm-sim", "--"]);
+    command.args(["run", "--locked", "--quiet", "--package", "swarm-sim", "--"]);
     process::run(command.args(words))
 }
