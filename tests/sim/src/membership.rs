@@ -19,10 +19,23 @@ pub async fn found(world: &Arc<World>, size: usize) -> Result<(), String> {
         let life = world.life(host).ok_or("a manager does not run")?;
         life.replica.prepare(id(world)).await.map_err(|e| e.to_string())?;
         let member = world.member(host, &life.replica).ok_or("it has no raft id")?;
-        first.replica.add_member(member).await.map_err(|e| e.to_string())?;
+        let mut tries = 0;
+        // A disk that hangs for longer than the leader's lease makes it refuse; whoever wants in
+        // asks again.
+        while let Err(error) = first.replica.add_member(member.clone()).await {
+            tries += 1;
+            if tries == TRIES {
+                return Err(format!("{} is not let in: {error}", node_id(host)));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
     Ok(())
 }
+
+/// How often a host asks to be let in while nothing goes wrong but slow disks, and its pause.
+const TRIES: usize = 10;
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(500);
 
 fn id(world: &World) -> u64 {
     world.draw(|random| random.random_range(1..=u64::MAX))
