@@ -5,11 +5,13 @@
 //! - [`measure`]: the measurements, the same for both.
 //! - [`memory`]: the share of memory that processes really use.
 //! - [`report`]: lines and table; pure.
+//! - [`store`]: `bench store`: the managers' store alone.
 
 mod measure;
 mod memory;
 mod peer;
 mod report;
+mod store;
 mod system;
 
 use std::path::PathBuf;
@@ -24,12 +26,13 @@ use system::Ours;
 /// Where the peer's script is, relative to the root, unless `--peer` names another.
 const PEER: &str = "../shared/peers/docker-swarm-lab";
 
-const USAGE: &str = "usage: cargo xtask bench [--peer [SCRIPT]]";
+const USAGE: &str = "usage: cargo xtask bench [--peer [SCRIPT]] | store [WHAT…]";
 
 /// Measures and prints.
 pub fn run(words: &[String]) -> Result<()> {
     let script = match words {
         [] => None,
+        [verb, chosen @ ..] if verb == "store" => return store::run(chosen),
         [flag] if flag == "--peer" => Some(workspace::root().join(PEER)),
         [flag, path] if flag == "--peer" => Some(PathBuf::from(path)),
         _ => bail!("{USAGE}"),

@@ -31,8 +31,10 @@ usage: cargo xtask VERB
   fix                the same, mending what can be mended; runs no tests
   tidy               the house rules alone
   bench [--peer [SCRIPT]]  speed and memory; with --peer also Docker's, in the same run
+  bench store [WHAT…]  the store alone: durable writes, failover, reopening, tables
   conformance FILE…  cases of the incumbent's formats, against our parsers and passes
-  crash [--cycles N] [--seed S]  kill the store and cut its power so often: nothing may be lost
+  crash [--cycles N] [--seed S] [--backend redb|sled]
+                     kill the store and cut its power so often: nothing may be lost
   sim [--seed S] [--seeds N] [--scenario NAME] [--verbose]  managers on a simulated network
   vm                 the daemon on an emulated machine with cgroup version 2 alone (minutes)";
 

@@ -5,9 +5,8 @@
 use std::pin::Pin;
 
 use futures::Stream;
-use swarm_api::object::Stored;
 use swarm_api::*;
-use swarm_raft_store::{Action, Change, Commit, Store, Subscription};
+use swarm_raft_store::{Action, Change, Lagged, Selector, Store, Subscription};
 use tonic::{Request, Response, Status};
 
 use crate::authorize::{Audience, Gate};
@@ -34,23 +33,32 @@ impl watch_server::Watch for WatchService {
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Messages>, Status> {
         self.gate.admit(&request, Audience::Operators)?;
-        let messages = watch(&self.store, request.into_inner().selectors);
+        let messages = watch(&self.store, request.into_inner());
         Ok(Response::new(Box::pin(messages)))
     }
 }
 
 struct Watcher {
     subscription: Subscription,
-    selectors: Vec<WatchSelector>,
-    greeted: bool,
+    greeting: Option<WatchMessage>,
 }
 
-/// The first message has no events: it tells from which version on the watcher sees everything.
+/// The first message has no events: it tells after which version the watcher sees everything.
 fn watch(
     store: &Store,
-    selectors: Vec<WatchSelector>,
+    request: WatchRequest,
 ) -> impl Stream<Item = Result<WatchMessage, Status>> + Send + use<> {
-    let watcher = Watcher { subscription: store.subscribe(), selectors, greeted: false };
+    let (subscription, resync) = match request.after {
+        0 => (store.subscribe(), false),
+        after => match store.subscribe_after(after) {
+            Ok(subscription) => (subscription, false),
+            Err(Lagged) => (store.subscribe(), true),
+        },
+    };
+    let version = subscription.version();
+    let greeting = Some(WatchMessage { version, resync, events: Vec::new() });
+    let selectors = request.selectors.into_iter().map(selector).collect();
+    let watcher = Watcher { subscription: subscription.select(selectors), greeting };
     futures::stream::unfold(watcher, |mut watcher| async move {
         let message = watcher.next().await;
         Some((Ok(message), watcher))
@@ -59,29 +67,26 @@ fn watch(
 
 impl Watcher {
     async fn next(&mut self) -> WatchMessage {
-        if !self.greeted {
-            self.greeted = true;
-            let version = self.subscription.view().version();
-            return WatchMessage { version, ..WatchMessage::default() };
+        if let Some(greeting) = self.greeting.take() {
+            return greeting;
         }
-        loop {
-            let Ok(commit) = self.subscription.next().await else {
+        match self.subscription.next().await {
+            Ok(commit) => {
+                let events = commit.changes.iter().map(event).collect();
+                WatchMessage { events, version: commit.version, resync: false }
+            }
+            Err(Lagged) => {
                 let version = self.subscription.resync().version();
-                return WatchMessage { version, resync: true, events: Vec::new() };
-            };
-            let events = self.events(&commit);
-            if !events.is_empty() {
-                return WatchMessage { events, version: commit.version, resync: false };
+                WatchMessage { version, resync: true, events: Vec::new() }
             }
         }
     }
+}
 
-    fn events(&self, commit: &Commit) -> Vec<WatchEvent> {
-        let wanted = |change: &&Change| {
-            self.selectors.is_empty() || self.selectors.iter().any(|s| selects(s, &change.object))
-        };
-        commit.changes.iter().filter(wanted).map(event).collect()
-    }
+fn selector(asked: WatchSelector) -> Selector {
+    let kind = Some(asked.kind());
+    let WatchSelector { id, service_id, node_id, .. } = asked;
+    Selector { kind, id, service_id, node_id, ..Selector::default() }
 }
 
 fn event(change: &Change) -> WatchEvent {
@@ -94,44 +99,23 @@ fn event(change: &Change) -> WatchEvent {
     WatchEvent { action: action.into(), object: Some(object) }
 }
 
-fn selects(selector: &WatchSelector, object: &Object) -> bool {
-    match selector.kind() {
-        Kind::Node => is::<Node>(selector, object),
-        Kind::Service => is::<Service>(selector, object),
-        Kind::Task => {
-            let service = Task::from_object(object).map_or("", |task| &task.service_id);
-            is::<Task>(selector, object)
-                && (selector.service_id.is_empty() || selector.service_id == service)
-        }
-        Kind::Network => is::<Network>(selector, object),
-        Kind::Secret => is::<Secret>(selector, object),
-        Kind::Config => is::<Config>(selector, object),
-        Kind::Cluster => is::<Cluster>(selector, object),
-        Kind::Unknown => false,
-    }
-}
-
-/// Of this kind, and of the id if one is asked for.
-fn is<T: Stored>(selector: &WatchSelector, object: &Object) -> bool {
-    let found = T::from_object(object);
-    found.is_some_and(|o| selector.id.is_empty() || selector.id == o.id())
-}
-
 #[cfg(test)]
 mod tests {
     use futures::StreamExt;
+    use swarm_api::object::Stored;
     use swarm_raft_store::StoreError;
 
     use super::*;
 
-    fn selector(kind: Kind) -> WatchSelector {
-        WatchSelector { kind: kind.into(), ..WatchSelector::default() }
+    fn request(kind: Kind, after: u64) -> WatchRequest {
+        let selectors = vec![WatchSelector { kind: kind.into(), ..WatchSelector::default() }];
+        WatchRequest { selectors, after }
     }
 
     #[tokio::test]
     async fn a_watcher_sees_what_it_selected_without_secret_data() {
         let store = Store::standalone();
-        let mut messages = Box::pin(watch(&store, vec![selector(Kind::Secret)]));
+        let mut messages = Box::pin(watch(&store, request(Kind::Secret, 0)));
         assert!(messages.next().await.unwrap().unwrap().events.is_empty());
         let annotations = Some(Annotations { name: "key".into(), ..Annotations::default() });
         let spec = Some(SecretSpec { annotations, data: b"hidden".to_vec() });
@@ -149,5 +133,20 @@ mod tests {
         let shown = Secret::from_object(event.object.as_ref().unwrap()).unwrap();
         assert_eq!(shown.id, "s1");
         assert!(shown.spec.as_ref().unwrap().data.is_empty());
+    }
+    #[tokio::test]
+    async fn a_watcher_goes_on_where_it_left_off_or_is_told_to_read_all_anew() {
+        let store = Store::standalone();
+        for n in 1..=3 {
+            let config = Config { id: format!("c{n}"), ..Config::default() };
+            store.transact::<_, StoreError>(0, |tx| tx.create(config.clone())).await.unwrap();
+        }
+        let mut messages = Box::pin(watch(&store, request(Kind::Config, 2)));
+        let greeting = messages.next().await.unwrap().unwrap();
+        assert!(greeting.version == 2 && !greeting.resync);
+        let next = messages.next().await.unwrap().unwrap();
+        assert!(next.version == 3 && next.events.len() == 1);
+        let greeting = Box::pin(watch(&store, request(Kind::Config, 9))).next().await;
+        assert!(greeting.unwrap().unwrap().resync, "a version that is not here");
     }
 }

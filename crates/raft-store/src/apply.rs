@@ -83,11 +83,17 @@ pub(crate) fn apply(base: &State, command: RaftCommand, index: u64) -> Result<Ap
     }
     let mut state = base.clone();
     state.version = index;
-    // Everything old goes first, so that the order of actions does not matter to unique names.
+    // Every name that is given up goes first, so that the order of actions does not matter to
+    // unique names.
     for step in &steps {
-        if let Step::Take { old } | Step::Put { old: Some(old), .. } = step {
-            state.take(record::kind(old), record::id(old));
-        }
+        let old = match step {
+            Step::Take { old } => old,
+            Step::Put { object, old: Some(old) } if record::name(object) != record::name(old) => {
+                old
+            }
+            Step::Put { .. } => continue,
+        };
+        state.take(record::kind(old), record::id(old));
     }
     let mut changes = Vec::with_capacity(steps.len());
     for step in steps {
@@ -100,6 +106,7 @@ pub(crate) fn apply(base: &State, command: RaftCommand, index: u64) -> Result<Ap
 }
 
 fn check(base: &State, action: StoreAction) -> Result<(Kind, String, Step), StoreError> {
+    let based_on = action.based_on;
     match action.action {
         Some(Act::Create(object)) => {
             let (kind, id) = key(&object)?;
@@ -111,7 +118,8 @@ fn check(base: &State, action: StoreAction) -> Result<(Kind, String, Step), Stor
         Some(Act::Update(object)) => {
             let (kind, id) = key(&object)?;
             let old = find(base, kind, &id)?;
-            let (have, want) = (record::version(&object), record::version(&old));
+            let have = if based_on == 0 { record::version(&object) } else { based_on };
+            let want = record::version(&old);
             if have != want {
                 return Err(StoreError::OutOfSequence { kind: record::noun(kind), id, have, want });
             }
@@ -136,7 +144,8 @@ fn carry_out(state: &mut State, step: Step, index: u64, now_ns: i64) -> Result<C
     };
     let kind = record::kind(&object);
     let name = record::name(&object);
-    if !name.is_empty() && state.table(kind).by_name(name).is_some() {
+    let owner = if name.is_empty() { None } else { state.table(kind).by_name(name) };
+    if owner.is_some_and(|owner| record::id(owner) != record::id(&object)) {
         return Err(StoreError::AlreadyExists { kind: record::noun(kind), name: name.to_owned() });
     }
     let now = time::from_nanos(now_ns);

@@ -1,19 +1,20 @@
-//! Transactions that become one command: each is decided on what those before it will leave, and
-//! one sync carries them all.
+//! Transactions that become one command: each is decided on what those before it leave, and one
+//! sync carries them all.
 //!
 //! Pure. Filled and sent off by `committer`. To their callers they are as if run one after the
-//! other; replicas see only where the last one leaves the tables.
+//! other; replicas see only where the last one leaves the tables. They work in place on tables of
+//! their own, which then are what applying the command would make of the base: the proposer need
+//! not apply it.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use swarm_api::store_action::{Action as Act, Remove};
-use swarm_api::{Kind, Meta, Object, RaftCommand, StoreAction, Version, time};
+use prost::bytes::Bytes;
+use swarm_api::Kind;
 
-use crate::record;
+use crate::apply::Applied;
 use crate::state::State;
-use crate::transaction::Written;
-use crate::{StoreError, View};
+use crate::{Action, Change, StoreError, Transaction, View, command};
 
 /// What a command may cost besides its actions.
 const OVERHEAD: usize = 64;
@@ -21,38 +22,43 @@ const OVERHEAD: usize = 64;
 /// Transactions on top of `base`, to be applied together at `index`.
 pub(crate) struct Batch {
     base: View,
-    working: View,
+    // Lent to the transaction at work; stays away if that one dies.
+    working: Option<View>,
     index: u64,
-    touched: Vec<(Kind, String)>,
-    known: HashSet<(Kind, String)>,
-    // Written by the last transaction, still at the versions that it was based on.
-    unsettled: Vec<(Kind, String)>,
+    /// Wall clock of the first transaction: that of all.
+    now_ns: i64,
+    touched: Vec<(Kind, Arc<str>)>,
+    known: HashSet<(Kind, Arc<str>)>,
     bytes: usize,
-    proposed_at_ns: i64,
+    request_ids: Vec<String>,
+}
+
+/// What a batch comes to.
+pub(crate) struct Finished {
+    pub(crate) base: Arc<State>,
+    pub(crate) applied: Applied,
+    index: u64,
+    now_ns: i64,
     request_ids: Vec<String>,
 }
 
 impl Batch {
-    pub(crate) fn new(base: View, index: u64) -> Self {
+    pub(crate) fn new(base: View, index: u64, now_ns: i64) -> Self {
         Self {
-            working: base.clone(),
+            working: Some(base.clone()),
             base,
             index,
+            now_ns,
             touched: Vec::new(),
             known: HashSet::new(),
-            unsettled: Vec::new(),
             bytes: OVERHEAD,
-            proposed_at_ns: i64::MIN,
             request_ids: Vec::new(),
         }
     }
 
-    pub(crate) fn index(&self) -> u64 {
-        self.index
-    }
-
-    pub(crate) fn base(&self) -> &Arc<State> {
-        &self.base.0
+    /// Whether a transaction died in it: then nothing can come of it.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.working.is_none()
     }
 
     /// Whether one more of this size is too much for one command of `limit` bytes.
@@ -60,76 +66,79 @@ impl Batch {
         self.bytes + bytes > limit
     }
 
-    /// What the next transaction is decided on: every object at the version that it will have, so
-    /// that a caller's older version is refused.
-    pub(crate) fn view(&mut self) -> View {
-        let now = time::from_nanos(self.proposed_at_ns);
-        for (kind, id) in std::mem::take(&mut self.unsettled) {
-            let Some(object) = self.working.0.table(kind).get(&id) else { continue };
-            let mut object = Object::clone(object);
-            let before = self.base.0.table(kind).get(&id);
-            let created_at = match before {
-                Some(before) => record::meta(before).and_then(|m| m.created_at),
-                None => Some(now),
-            };
-            let version = Some(Version { index: self.index });
-            record::set_meta(&mut object, Meta { version, created_at, updated_at: Some(now) });
-            Arc::make_mut(&mut self.working.0).put(Arc::new(object));
-        }
-        self.working.clone()
+    /// Version at which the request was, or will be, applied.
+    pub(crate) fn request_applied(&self, request_id: &str) -> Option<u64> {
+        self.working.as_ref()?.request_applied(request_id)
     }
 
-    /// Adds what was decided on [`Self::view`].
-    pub(crate) fn add(&mut self, written: Written, request_id: &str, now_ns: i64) {
-        self.working = written.working;
-        self.bytes += written.bytes + request_id.len();
-        self.proposed_at_ns = self.proposed_at_ns.max(now_ns);
-        if !request_id.is_empty() {
-            self.request_ids.push(request_id.to_owned());
-            Arc::make_mut(&mut self.working.0).remember(request_id, self.index);
-        }
-        for key in &written.touched {
+    /// The next transaction, to be kept or put back; `None` if the batch is lost. It sees every
+    /// object at the version that it will have, so that a caller's older version is refused.
+    pub(crate) fn begin(&mut self) -> Option<Transaction> {
+        let working = self.working.take()?;
+        Some(Transaction::new(self.base.clone(), working, (self.index, self.now_ns)))
+    }
+
+    /// Ends a transaction that is not to be: it has changed nothing.
+    pub(crate) fn put_back(&mut self, transaction: Transaction) {
+        self.working = Some(transaction.undo());
+    }
+
+    /// Ends a transaction that is to be; `bytes` as it told.
+    pub(crate) fn keep(&mut self, transaction: Transaction, bytes: usize, request_id: &str) {
+        self.bytes += bytes + request_id.len();
+        let (mut working, touched) = transaction.into_parts();
+        for key in touched {
             if self.known.insert(key.clone()) {
-                self.touched.push(key.clone());
+                self.touched.push(key);
             }
         }
-        self.unsettled = written.touched;
+        if !request_id.is_empty() {
+            self.request_ids.push(request_id.to_owned());
+            Arc::make_mut(&mut working.0).remember(request_id, self.index);
+        }
+        self.working = Some(working);
     }
 
-    /// What turns the base into the working view: one action per object touched. `None` if that is
-    /// nothing.
-    pub(crate) fn command(&self) -> Option<RaftCommand> {
-        let actions: Vec<_> = self.touched.iter().filter_map(|key| self.action(key)).collect();
-        (!actions.is_empty() || !self.request_ids.is_empty()).then(|| RaftCommand {
-            actions,
-            request_ids: self.request_ids.clone(),
-            proposed_at_ns: self.proposed_at_ns,
-            index: self.index,
-        })
-    }
-
-    fn action(&self, (kind, id): &(Kind, String)) -> Option<StoreAction> {
-        let before = self.base.0.table(*kind).get(id);
-        let after = self.working.0.table(*kind).get(id);
-        let action = match (before, after) {
-            (None, None) => return None,
-            (None, Some(object)) => Act::Create(Object::clone(object)),
-            (Some(old), Some(object)) => Act::Update(based_on(old, object)),
-            (Some(_), None) => Act::Remove(Remove { kind: *kind as i32, id: id.clone() }),
+    /// What turns the base into where the last transaction left it: one change per object touched.
+    /// `None` if that is nothing.
+    pub(crate) fn finish(self) -> Option<Finished> {
+        let mut state = self.working?.0;
+        let change = |(kind, id): &(Kind, Arc<str>)| {
+            let old = self.base.0.table(*kind).get(id).cloned();
+            let new = state.table(*kind).get(id).cloned();
+            let (action, object) = match (&old, new) {
+                (None, None) => return None,
+                (None, Some(object)) => (Action::Created, object),
+                (Some(_), Some(object)) => (Action::Updated, object),
+                (Some(old), None) => (Action::Removed, Arc::clone(old)),
+            };
+            Some(Change { action, object, old })
         };
-        Some(StoreAction { action: Some(action) })
+        let changes: Vec<_> = self.touched.iter().filter_map(change).collect();
+        if changes.is_empty() && self.request_ids.is_empty() {
+            return None;
+        }
+        Arc::make_mut(&mut state).version = self.index;
+        Some(Finished {
+            base: self.base.0,
+            applied: Applied { state, changes },
+            index: self.index,
+            now_ns: self.now_ns,
+            request_ids: self.request_ids,
+        })
     }
 }
 
-/// `object` at the version of `old`, that an update must name.
-fn based_on(old: &Object, object: &Object) -> Object {
-    let mut object = object.clone();
-    if record::version(&object) != record::version(old) {
-        let version = Some(Version { index: record::version(old) });
-        let meta = record::meta(&object).copied().unwrap_or_default();
-        record::set_meta(&mut object, Meta { version, ..meta });
+impl Finished {
+    pub(crate) fn index(&self) -> u64 {
+        self.index
     }
-    object
+
+    /// What makes other replicas do the same.
+    pub(crate) fn command(&self) -> Bytes {
+        let (index, now_ns) = (self.index, self.now_ns);
+        command::encode(&self.applied.changes, &self.request_ids, index, now_ns)
+    }
 }
 
 /// Refuses what does not fit into a command of `limit` bytes.

@@ -7,18 +7,16 @@
 
 use std::sync::{Arc, OnceLock};
 
-use prost::Message;
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 
-use crate::apply::{Foreseen, Foresight, apply};
-use crate::batch::{Batch, check_size};
+use crate::apply::{Foreseen, Foresight};
+use crate::batch::{Batch, Finished, check_size};
 use crate::consensus::{Consensus, NotApplied, STOPPED};
 use crate::raft::Command;
 use crate::state::State;
 use crate::store::MAX_COMMAND_BYTES;
 use crate::subscription::Publisher;
-use crate::transaction::Written;
 use crate::{StoreError, Transaction, View};
 
 /// How often a transaction is decided anew because what it was based on came to nothing: only
@@ -86,18 +84,21 @@ enum Step<R, E> {
     Full(Pending),
 }
 
+/// What a decision in a batch came to.
+enum Tried<R, E> {
+    Answer(Result<R, E>),
+    Full,
+    Kept(R),
+}
+
 impl Line {
-    /// What a transaction in `term` is decided on, and what that depends on.
-    fn basis(&mut self, term: u64, publisher: &Publisher) -> (View, Option<Pending>) {
-        if let Some(open) = self.open.as_mut().filter(|open| open.term == term) {
-            let pending = Pending { id: open.id, told: open.told.subscribe() };
-            return (open.batch.view(), Some(pending));
+    /// What a decision in `term` depends on.
+    fn pending(&self, term: u64) -> Option<Pending> {
+        if let Some(open) = self.open.as_ref().filter(|open| open.term == term) {
+            return Some(open.pending());
         }
-        if let Some(flying) = self.flying.as_ref().filter(|flying| flying.term == term) {
-            let pending = Pending { id: flying.id, told: flying.told.subscribe() };
-            return (View(Arc::clone(&flying.state)), Some(pending));
-        }
-        (publisher.view(), None)
+        let flying = self.flying.as_ref().filter(|flying| flying.term == term)?;
+        Some(Pending { id: flying.id, told: flying.told.subscribe() })
     }
 
     /// The open batch is no more: its callers decide again.
@@ -105,6 +106,12 @@ impl Line {
         if let Some(open) = self.open.take_if(|open| id(open)) {
             open.told.send_replace(Some(outcome));
         }
+    }
+}
+
+impl Open {
+    fn pending(&self) -> Pending {
+        Pending { id: self.id, told: self.told.subscribe() }
     }
 }
 
@@ -161,58 +168,51 @@ impl Committer {
         (now_ns, request_id): (i64, &str),
         decide: &mut impl FnMut(&mut Transaction) -> Result<R, E>,
     ) -> Step<R, E> {
-        let (view, pending) = line.basis(term, &self.publisher);
-        if let Some(version) = view.request_applied(request_id) {
-            let request_id = request_id.to_owned();
-            let error = StoreError::Duplicate { request_id, version };
-            return Step::Answer(Err(error.into()), pending);
-        }
-        let mut transaction = Transaction::new(view);
-        let result = match decide(&mut transaction) {
-            Ok(result) => result,
-            Err(error) => return Step::Answer(Err(error), pending),
+        line.abandon(|open| open.term != term, again("another term has begun"));
+        line.abandon(|open| open.batch.is_lost(), again("a transaction beside it died"));
+        let pending = line.pending(term);
+        let Some(open) = &mut line.open else {
+            let mut batch = self.batch(line, consensus, term, now_ns);
+            return match try_in(&mut batch, request_id, decide) {
+                Tried::Answer(answer) => Step::Answer(answer, pending),
+                Tried::Kept(result) => {
+                    Step::Joined(result, self.open(line, consensus, term, batch))
+                }
+                // An empty one takes whatever is not too large for any.
+                Tried::Full => Step::Answer(Err(too_large().into()), None),
+            };
         };
-        let Some(written) = transaction.into_written() else {
-            return Step::Answer(Ok(result), pending);
-        };
-        let bytes = written.bytes + request_id.len();
-        if let Err(error) = check_size(bytes, MAX_COMMAND_BYTES) {
-            return Step::Answer(Err(error.into()), None);
+        match try_in(&mut open.batch, request_id, decide) {
+            Tried::Answer(answer) => Step::Answer(answer, pending),
+            Tried::Kept(result) => Step::Joined(result, open.pending()),
+            Tried::Full => Step::Full(open.pending()),
         }
-        let open = line.open.as_ref().filter(|open| open.term == term);
-        if let Some(open) = open.filter(|open| open.batch.is_full(bytes, MAX_COMMAND_BYTES)) {
-            return Step::Full(Pending { id: open.id, told: open.told.subscribe() });
-        }
-        Step::Joined(result, self.join(line, consensus, term, written, (now_ns, request_id)))
     }
 
-    fn join(
+    /// An empty batch on what the command on its way will leave, or on what is there.
+    fn batch(&self, line: &Line, consensus: &Consensus, term: u64, now_ns: i64) -> Batch {
+        if let Some(flying) = line.flying.as_ref().filter(|flying| flying.term == term) {
+            return Batch::new(View(Arc::clone(&flying.state)), flying.index + 1, now_ns);
+        }
+        let base = self.publisher.view();
+        let last = consensus.last_log_index().max(base.version());
+        Batch::new(base, last + 1, now_ns)
+    }
+
+    /// Lets others join the batch until its turn comes.
+    fn open(
         self: &Arc<Self>,
         line: &mut Line,
         consensus: &Arc<Consensus>,
         term: u64,
-        written: Written,
-        (now_ns, request_id): (i64, &str),
+        batch: Batch,
     ) -> Pending {
-        line.abandon(|open| open.term != term, again("another term has begun"));
-        let flying = line.flying.as_ref().filter(|flying| flying.term == term);
-        let open = line.open.get_or_insert_with(|| {
-            let (base, index) = match flying {
-                Some(flying) => (View(Arc::clone(&flying.state)), flying.index + 1),
-                None => {
-                    let base = self.publisher.view();
-                    let last = consensus.last_log_index().max(base.version());
-                    (base, last + 1)
-                }
-            };
-            line.opened += 1;
-            let id = line.opened;
-            // It ends with the command; when the store is gone nobody waits for it.
-            tokio::spawn(Arc::clone(self).send_off(Arc::clone(consensus), id));
-            Open { id, term, batch: Batch::new(base, index), told: watch::Sender::new(None) }
-        });
-        open.batch.add(written, request_id, now_ns);
-        Pending { id: open.id, told: open.told.subscribe() }
+        line.opened += 1;
+        let id = line.opened;
+        // It ends with the command; when the store is gone nobody waits for it.
+        tokio::spawn(Arc::clone(self).send_off(Arc::clone(consensus), id));
+        let open = Open { id, term, batch, told: watch::Sender::new(None) };
+        line.open.insert(open).pending()
     }
 
     /// Waits for its turn, proposes the batch, and tells what became of it.
@@ -239,23 +239,21 @@ impl Committer {
     async fn close(&self, id: u64) -> Option<(u64, Command, Told)> {
         let mut line = self.line.lock().await;
         let Open { term, batch, told, .. } = line.open.take_if(|open| open.id == id)?;
-        let Some(command) = batch.command() else {
+        if batch.is_lost() {
+            told.send_replace(Some(again("a transaction beside it died")));
+            return None;
+        }
+        let Some(finished) = batch.finish() else {
             told.send_replace(Some(Outcome::Applied));
             return None;
         };
-        let encoded = Command(command.encode_to_vec().into());
-        let (base, index, bytes) = (Arc::clone(batch.base()), batch.index(), encoded.0.clone());
-        let applied = match apply(&base, command, index) {
-            Ok(applied) => applied,
-            Err(error) => {
-                told.send_replace(Some(Outcome::Again(error)));
-                return None;
-            }
-        };
+        let (index, command) = (finished.index(), finished.command());
+        let Finished { base, applied, .. } = finished;
         let state = Arc::clone(&applied.state);
-        self.foresight.put(Foreseen { at: (term, index), command: bytes, base, applied });
+        let at = (term, index);
+        self.foresight.put(Foreseen { at, command: command.clone(), base, applied });
         line.flying = Some(Flying { id, term, index, state, told: told.clone() });
-        Some((term, encoded, told))
+        Some((term, Command(command), told))
     }
 
     /// Waits for what becomes of a batch; one that was never sent off is given up in the end.
@@ -274,6 +272,42 @@ impl Committer {
         let told = pending.told.borrow().clone();
         told.unwrap_or(Outcome::Failed(StoreError::Timeout { waited }))
     }
+}
+
+/// Runs one transaction in the batch; unless it is kept it leaves no trace.
+fn try_in<R, E: From<StoreError>>(
+    batch: &mut Batch,
+    request_id: &str,
+    decide: &mut impl FnMut(&mut Transaction) -> Result<R, E>,
+) -> Tried<R, E> {
+    if let Some(version) = batch.request_applied(request_id) {
+        let request_id = request_id.to_owned();
+        return Tried::Answer(Err(StoreError::Duplicate { request_id, version }.into()));
+    }
+    // The caller has seen to it that the batch is not lost.
+    let Some(mut transaction) = batch.begin() else { return Tried::Full };
+    let answer = decide(&mut transaction);
+    let (result, bytes) = match (answer, transaction.cost()) {
+        (Ok(result), Some(bytes)) => (result, bytes + request_id.len()),
+        (answer, _) => {
+            batch.put_back(transaction);
+            return Tried::Answer(answer);
+        }
+    };
+    if let Err(error) = check_size(bytes, MAX_COMMAND_BYTES) {
+        batch.put_back(transaction);
+        return Tried::Answer(Err(error.into()));
+    }
+    if batch.is_full(bytes, MAX_COMMAND_BYTES) {
+        batch.put_back(transaction);
+        return Tried::Full;
+    }
+    batch.keep(transaction, bytes, request_id);
+    Tried::Kept(result)
+}
+
+fn too_large() -> StoreError {
+    StoreError::TooLarge { size: MAX_COMMAND_BYTES, limit: MAX_COMMAND_BYTES }
 }
 
 fn died() -> Outcome {

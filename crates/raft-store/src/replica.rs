@@ -10,7 +10,6 @@ use openraft::{Config, RaftState, SnapshotPolicy};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use zeroize::Zeroize;
 
 use crate::apply::Foresight;
 use crate::backend::Backend;
@@ -24,12 +23,16 @@ use crate::raft::wire::Identity;
 use crate::raft::{Place, Raft, Types};
 use crate::seal::Sealer;
 use crate::subscription::Publisher;
-use crate::{ArchiveCover, Leadership, Member, MemberState, Store, StoreError, Transport, View};
+use crate::{
+    ArchiveCover, DataKeys, Leadership, Member, MemberState, Store, StoreError, Transport, View,
+};
 
 mod answer;
+mod bound;
 mod follow;
 #[cfg(feature = "simulation")]
 mod observe;
+mod rotate;
 
 #[cfg(feature = "simulation")]
 pub use observe::{Entry, Sight};
@@ -43,14 +46,18 @@ pub struct ReplicaConfig {
     pub node_id: String,
     /// `host:port` where the other managers reach it.
     pub addr: String,
-    /// Seals all that lies in `dir`; kept by the caller in a file that only root can read.
-    pub data_key: [u8; 32],
+    /// Seal all that lies in `dir`; kept by the caller in a file that only root can read. More than
+    /// one if [`Replica::reseal`] did not end a rotation.
+    pub data_keys: DataKeys,
     /// Time between a leader's heartbeats.
     pub heartbeat: Duration,
     /// A follower that hears nothing for a random time in this range calls an election.
     pub election: (Duration, Duration),
     /// Entries after which a snapshot is made.
     pub snapshot_every: u64,
+    /// Bytes of entries after which a snapshot is made however few they are, unless the last one was
+    /// larger: then as many as that. The log never keeps more than about three times as much.
+    pub snapshot_bytes: u64,
     /// Entries kept in the log behind a snapshot, for followers that lag a little.
     pub keep: u64,
     /// How long a write or a linearizable read waits for a majority.
@@ -63,21 +70,22 @@ pub struct ReplicaConfig {
 impl ReplicaConfig {
     /// Heartbeat 150 ms, election 1–1.5 s (measured: a write is accepted again within 2 s of the
     /// leader's death, and a busy machine does not lose its leader), a snapshot every 10,000
-    /// entries, 500 kept.
+    /// entries or 64 MiB, 500 kept.
     pub fn new(
         dir: impl Into<PathBuf>,
         node_id: impl Into<String>,
         addr: impl Into<String>,
-        data_key: [u8; 32],
+        data_keys: impl Into<DataKeys>,
     ) -> Self {
         Self {
             dir: dir.into(),
             node_id: node_id.into(),
             addr: addr.into(),
-            data_key,
+            data_keys: data_keys.into(),
             heartbeat: Duration::from_millis(150),
             election: (Duration::from_millis(1000), Duration::from_millis(1500)),
             snapshot_every: 10_000,
+            snapshot_bytes: 64 << 20,
             keep: 500,
             patience: Duration::from_secs(10),
             backend: Backend::default(),
@@ -129,6 +137,8 @@ struct Inner {
     config: ReplicaConfig,
     transport: Arc<dyn Transport>,
     log: Log,
+    snapshot: SnapshotFile,
+    sealer: Arc<Sealer>,
     // Taken when the core starts.
     machine: std::sync::Mutex<Option<Machine>>,
     // Settled once this replica has a Raft id: at once, if it has one on disk.
@@ -138,6 +148,8 @@ struct Inner {
     fatal: watch::Sender<Option<String>>,
     // Membership changes, and the start, take turns.
     changing: Mutex<()>,
+    // So do rotations of the data key.
+    resealing: Mutex<()>,
     cancel: CancellationToken,
     tasks: TaskTracker,
 }
@@ -155,18 +167,22 @@ impl Replica {
         let outlets = (Arc::clone(&publisher), foresight.clone());
         let opening = open_files(config.clone(), fatal.clone(), outlets);
         let opened = opening.await.map_err(gone)?;
-        config.data_key.zeroize();
+        // The sealer has them now, and forgets what is rotated away.
+        config.data_keys.wipe();
         let consensus = Arc::default();
         let replica = Replica(Arc::new(Inner {
             store: Store::replicated(publisher, Arc::clone(&consensus), foresight),
             config,
             transport,
             log: opened.log,
+            snapshot: opened.snapshot,
+            sealer: opened.sealer,
             machine: std::sync::Mutex::new(Some(opened.machine)),
             consensus,
             leadership: watch::Sender::new(Leadership::default()),
             fatal,
             changing: Mutex::new(()),
+            resealing: Mutex::new(()),
             cancel: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }));
@@ -345,12 +361,14 @@ fn gone(error: impl std::fmt::Display) -> StoreError {
 
 struct Opened {
     log: Log,
+    snapshot: SnapshotFile,
+    sealer: Arc<Sealer>,
     machine: Machine,
     identity: Option<Identity>,
 }
 
 async fn open_files(
-    mut config: ReplicaConfig,
+    config: ReplicaConfig,
     fatal: watch::Sender<Option<String>>,
     (publisher, foresight): (Arc<Publisher>, Foresight),
 ) -> std::io::Result<Opened> {
@@ -358,14 +376,13 @@ async fn open_files(
     let ground = config.ground.clone();
     let open = move || {
         let dir = &config.dir;
-        let sealer = Arc::new(Sealer::new(&config.data_key)?);
-        config.data_key.zeroize();
+        let sealer = Arc::new(Sealer::new(&config.data_keys)?);
         let backend = config.ground.open_log(config.backend, dir)?;
-        let file = SnapshotFile::new(dir, Arc::clone(&sealer)).on(config.ground.clone());
-        let machine = Machine::open(file, publisher, foresight)?;
+        let snapshot = SnapshotFile::new(dir, Arc::clone(&sealer)).on(config.ground.clone());
+        let machine = Machine::open(snapshot.clone(), publisher, foresight)?;
         // Last, because it starts a thread that keeps the file open.
-        let (log, identity) = Log::open(backend, sealer, fatal)?;
-        Ok(Opened { log, machine, identity })
+        let (log, identity) = Log::open(backend, Arc::clone(&sealer), fatal)?;
+        Ok(Opened { log, snapshot, sealer, machine, identity })
     };
     let opened = ground.blocking(open).await;
     // The database panics at some kinds of damage; nothing else here does.

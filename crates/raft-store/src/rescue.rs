@@ -14,7 +14,6 @@ use swarm_api::RaftCommand;
 
 use crate::apply::apply;
 use crate::backend::{self, Backend, LogBackend};
-use crate::batch::Batch;
 use crate::raft::log::offline;
 use crate::raft::snapshot::SnapshotFile;
 use crate::raft::wire::Identity;
@@ -51,7 +50,7 @@ impl Remains {
             return Err(StoreError::Refused(format!("{} holds no manager's log", dir.display())));
         }
         let read = || -> std::io::Result<Self> {
-            let sealer = Arc::new(Sealer::new(data_key)?);
+            let sealer = Arc::new(Sealer::new(&(*data_key).into())?);
             let backend = backend::open(kind, dir)?;
             let marks = offline::marks(&*backend, &sealer)?;
             let mut tables = Tables::from_snapshot(SnapshotFile::new(dir, Arc::clone(&sealer)))?;
@@ -144,15 +143,14 @@ pub fn amend<E: From<StoreError>>(
     decide: impl FnOnce(&mut Transaction) -> Result<(), E>,
 ) -> Result<View, E> {
     let index = view.version() + 1;
-    let mut batch = Batch::new(view.clone(), index);
-    let mut transaction = Transaction::new(batch.view());
+    let mut transaction = Transaction::new(view.clone(), view.clone(), (index, now_ns));
     decide(&mut transaction)?;
-    let Some(written) = transaction.into_written() else { return Ok(view.clone()) };
-    batch.add(written, "", now_ns);
-    match batch.command() {
-        Some(command) => Ok(View(apply(batch.base(), command, index)?.state)),
-        None => Ok(view.clone()),
+    if transaction.cost().is_none() {
+        return Ok(view.clone());
     }
+    let (View(mut state), _) = transaction.into_parts();
+    Arc::make_mut(&mut state).version = index;
+    Ok(View(state))
 }
 
 /// Writes into the empty folder `dir`, made if missing, a replica that is the only member of a new
@@ -172,7 +170,7 @@ pub fn found(
     }
     let write = || -> std::io::Result<()> {
         std::fs::create_dir_all(dir)?;
-        let sealer = Arc::new(Sealer::new(data_key)?);
+        let sealer = Arc::new(Sealer::new(&(*data_key).into())?);
         let at =
             LogId::new(openraft::vote::leader_id_std::CommittedLeaderId::new(term), view.version());
         let members = BTreeMap::from([(member.raft_id, member.into())]);

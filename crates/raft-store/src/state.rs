@@ -40,6 +40,13 @@ impl Table {
         self.by_id.len()
     }
 
+    fn forget_name(&mut self, name: &str, id: &Arc<str>) {
+        // It may have passed to another object within the same transaction.
+        if self.by_name.get(name).is_some_and(|owner| owner == id) {
+            self.by_name.remove(name);
+        }
+    }
+
     /// Objects whose id starts with `prefix`, in order.
     pub(crate) fn by_prefix<'a>(&'a self, prefix: &str) -> impl Iterator<Item = &'a Arc<Object>> {
         self.by_id
@@ -104,6 +111,26 @@ impl Indexes {
             networks(task).for_each(|key| self.services_by_network.put(key.into(), id, object));
             secrets(task).for_each(|key| self.services_by_secret.put(key.into(), id, object));
             configs(task).for_each(|key| self.services_by_config.put(key.into(), id, object));
+        }
+    }
+
+    /// Removes what the new object, which is put next, does not put itself.
+    fn leave(&mut self, id: &Arc<str>, old: &Object, new: &Object) {
+        let (Some(old), Some(new)) = (Task::from_object(old), Task::from_object(new)) else {
+            return self.remove(id, old);
+        };
+        // What changes most, a task's status, is in none of them.
+        if old.service_id != new.service_id {
+            self.tasks_by_service.remove(old.service_id.as_str().into(), id);
+        }
+        if (&old.service_id, old.slot) != (&new.service_id, new.slot) && old.slot != 0 {
+            self.tasks_by_slot.remove((old.service_id.as_str().into(), old.slot), id);
+        }
+        if old.node_id != new.node_id {
+            self.tasks_by_node.remove(old.node_id.as_str().into(), id);
+        }
+        if old.desired_state != new.desired_state {
+            self.tasks_by_desired.remove(old.desired_state, id);
         }
     }
 
@@ -180,27 +207,34 @@ impl State {
 
     /// Inserts or replaces; the object before, if any.
     pub(crate) fn put(&mut self, object: Arc<Object>) -> Option<Arc<Object>> {
-        let kind = record::kind(&object);
-        let old = self.take(kind, record::id(&object));
-        let id: Arc<str> = record::id(&object).into();
-        let table = &mut self.tables[kind as usize];
-        if !record::name(&object).is_empty() {
-            table.by_name.insert(record::name(&object).into(), Arc::clone(&id));
+        let table = &mut self.tables[record::kind(&object) as usize];
+        let name = record::name(&object);
+        let known = table.by_id.get_key_value(record::id(&object));
+        let known = known.map(|(id, old)| (Arc::clone(id), Arc::clone(old)));
+        let id = match &known {
+            Some((id, old)) => {
+                if record::name(old) != name {
+                    table.forget_name(record::name(old), id);
+                }
+                self.indexes.leave(id, old, &object);
+                Arc::clone(id)
+            }
+            None => record::id(&object).into(),
+        };
+        let renamed = known.as_ref().is_none_or(|(_, old)| record::name(old) != name);
+        if !name.is_empty() && renamed {
+            table.by_name.insert(name.into(), Arc::clone(&id));
         }
         self.indexes.put(&id, &object);
-        self.tables[kind as usize].by_id.insert(id, object);
-        old
+        table.by_id.insert(id, object);
+        known.map(|(_, old)| old)
     }
 
     /// Removes; what was there.
     pub(crate) fn take(&mut self, kind: Kind, id: &str) -> Option<Arc<Object>> {
         let table = &mut self.tables[kind as usize];
         let (id, old) = table.by_id.remove_with_key(id)?;
-        let name = record::name(&old);
-        // The name may have passed to another object within the same transaction.
-        if table.by_name.get(name).is_some_and(|owner| *owner == id) {
-            table.by_name.remove(name);
-        }
+        table.forget_name(record::name(&old), &id);
         self.indexes.remove(&id, &old);
         Some(old)
     }

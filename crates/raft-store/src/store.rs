@@ -4,8 +4,8 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Mutex;
 
-use crate::apply::{Foresight, apply};
-use crate::batch::{Batch, check_size};
+use crate::apply::Foresight;
+use crate::batch::{Batch, Finished, check_size};
 use crate::committer::Committer;
 use crate::consensus::Consensus;
 use crate::subscription::{Commit, Publisher, Subscription};
@@ -120,18 +120,20 @@ async fn transact_alone<R, E: From<StoreError>>(
         return Err(StoreError::Duplicate { request_id, version }.into());
     }
     let index = base.version() + 1;
-    let mut batch = Batch::new(base, index);
-    let mut transaction = Transaction::new(batch.view());
+    let mut batch = Batch::new(base, index, now_ns);
+    let lost = || StoreError::Refused("the transaction was lost".to_owned());
+    let mut transaction = batch.begin().ok_or_else(lost)?;
     let result = decide(&mut transaction)?;
-    let Some(written) = transaction.into_written() else { return Ok(result) };
-    check_size(written.bytes + request_id.len(), MAX_COMMAND_BYTES)?;
-    batch.add(written, request_id, now_ns);
-    if let Some(command) = batch.command() {
-        let applied = apply(batch.base(), command, index)?;
+    let Some(bytes) = transaction.cost() else { return Ok(result) };
+    check_size(bytes + request_id.len(), MAX_COMMAND_BYTES)?;
+    batch.keep(transaction, bytes, request_id);
+    if let Some(Finished { applied, .. }) = batch.finish() {
         publisher.commit(applied.state, Commit { version: index, changes: applied.changes });
     }
     Ok(result)
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

@@ -9,8 +9,8 @@ use swarm_api::Object;
 use swarm_api::object::Stored;
 use tokio::sync::watch;
 
-use crate::View;
 use crate::state::State;
+use crate::{Selector, View};
 
 /// Changes that a subscriber may lag behind, or resume from. Each keeps the object as it was before
 /// in memory: with large tasks these are some 10 MB.
@@ -154,7 +154,12 @@ impl Publisher {
         let _gate = self.recent();
         let view = self.view();
         let seen = view.version();
-        Subscription { publisher: Arc::clone(self), news: self.news.subscribe(), view, seen }
+        self.subscription(view, seen)
+    }
+
+    fn subscription(self: &Arc<Self>, view: View, seen: u64) -> Subscription {
+        let (publisher, news) = (Arc::clone(self), self.news.subscribe());
+        Subscription { publisher, news, view, seen, selectors: Vec::new() }
     }
 
     pub(crate) fn subscribe_after(self: &Arc<Self>, seen: u64) -> Result<Subscription, Lagged> {
@@ -165,7 +170,7 @@ impl Publisher {
             return Err(Lagged);
         }
         recent.after(seen)?;
-        Ok(Subscription { publisher: Arc::clone(self), news: self.news.subscribe(), view, seen })
+        Ok(self.subscription(view, seen))
     }
 }
 
@@ -174,8 +179,10 @@ pub struct Subscription {
     publisher: Arc<Publisher>,
     news: watch::Receiver<u64>,
     view: View,
-    /// Version of the last commit it yielded.
+    /// Version of the last commit it yielded or passed over.
     seen: u64,
+    /// Empty: everything.
+    selectors: Vec<Selector>,
 }
 
 impl Subscription {
@@ -185,15 +192,42 @@ impl Subscription {
         &self.view
     }
 
+    /// Version of the last commit that it has yielded, or passed over: where to resume.
+    pub fn version(&self) -> u64 {
+        self.seen
+    }
+
+    /// Yields only changes of objects that one of `selectors` selects, or selected before the
+    /// change, and no commit without such a change; with no selector, all.
+    #[must_use]
+    pub fn select(mut self, selectors: Vec<Selector>) -> Self {
+        self.selectors = selectors;
+        self
+    }
+
+    fn selected(&self, commit: &Arc<Commit>) -> Option<Arc<Commit>> {
+        if self.selectors.is_empty() {
+            return Some(Arc::clone(commit));
+        }
+        let wanted = |c: &&Change| self.selectors.iter().any(|selector| selector.concerns(c));
+        let changes: Vec<Change> = commit.changes.iter().filter(wanted).cloned().collect();
+        let version = commit.version;
+        (!changes.is_empty()).then(|| Arc::new(Commit { version, changes }))
+    }
+
     /// The next commit. After [`Lagged`] it yields nothing else until [`Self::resync`]. Safe to
     /// cancel.
     pub async fn next(&mut self) -> Result<Arc<Commit>, Lagged> {
         loop {
             // Before the look: what comes after it is then news again.
             self.news.mark_unchanged();
-            if let Some(commit) = self.publisher.recent().after(self.seen)? {
+            let next = self.publisher.recent().after(self.seen)?.cloned();
+            if let Some(commit) = next {
                 self.seen = commit.version;
-                return Ok(Arc::clone(commit));
+                match self.selected(&commit) {
+                    Some(commit) => return Ok(commit),
+                    None => continue,
+                }
             }
             // It cannot be closed while the publisher is held; resynchronising is right in any
             // case.
@@ -203,7 +237,8 @@ impl Subscription {
 
     /// Starts again from the newest view, which it returns.
     pub fn resync(&mut self) -> View {
-        *self = self.publisher.subscribe();
+        let selectors = std::mem::take(&mut self.selectors);
+        *self = self.publisher.subscribe().select(selectors);
         self.view.clone()
     }
 }

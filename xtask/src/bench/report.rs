@@ -8,7 +8,7 @@ pub struct Line {
     /// As the table calls it; the same for all systems.
     measure: String,
     system: &'static str,
-    unit: &'static str,
+    unit: String,
     /// In the order measured.
     values: Vec<f64>,
 }
@@ -16,22 +16,35 @@ pub struct Line {
 const KIB_PER_MB: f64 = 1000.0 * 1000.0 / 1024.0;
 
 impl Line {
+    /// A figure of ours that another program measured: its name, unit and values, with tabs between
+    /// and commas between values. `None` for any other line.
+    pub fn parse(text: &str) -> Option<Self> {
+        let [measure, unit, values] = text.split('\t').collect::<Vec<_>>()[..] else { return None };
+        let values = values.split(',').map(|value| value.parse().ok()).collect::<Option<_>>()?;
+        Some(Self { measure: measure.into(), system: "swarm", unit: unit.into(), values })
+    }
+
     /// Seconds from `service create` to all running.
     pub fn speed(system: &'static str, nodes: usize, tasks: usize, values: Vec<f64>) -> Self {
         let on = if nodes == 1 { "one node".into() } else { format!("{nodes} nodes") };
-        Self { measure: format!("create to running: {tasks} on {on}"), system, unit: "s", values }
+        Self {
+            measure: format!("create to running: {tasks} on {on}"),
+            system,
+            unit: "s".into(),
+            values,
+        }
     }
 
     /// KiB of a node's daemons, with so many tasks on it.
     pub fn daemons(system: &'static str, tasks: usize, kib: u64) -> Self {
         let measure = format!("memory of the daemon with {tasks} tasks");
-        Self { measure, system, unit: "MB", values: vec![kib as f64 / KIB_PER_MB] }
+        Self { measure, system, unit: "MB".into(), values: vec![kib as f64 / KIB_PER_MB] }
     }
 
     /// KiB of what supervises one task.
     pub fn supervisor(system: &'static str, kib: f64) -> Self {
         let measure = "memory of the shim per task".into();
-        Self { measure, system, unit: "MB", values: vec![kib / KIB_PER_MB] }
+        Self { measure, system, unit: "MB".into(), values: vec![kib / KIB_PER_MB] }
     }
 
     /// The middle value.
@@ -75,13 +88,14 @@ impl Report {
             push_new(&mut systems, line.system);
             push_new(&mut measures, &line.measure);
         }
-        let mut text = format!("{:38}", "");
+        let width = measures.iter().map(|measure| measure.len()).max().unwrap_or(0).max(38);
+        let mut text = format!("{:width$}", "");
         text.extend(systems.iter().map(|system| format!("{system:>12}")));
         if systems.len() == 2 {
             text.push_str(&format!("{:>9}", "ratio"));
         }
         for measure in measures {
-            text.push_str(&format!("\n{measure:38}"));
+            text.push_str(&format!("\n{measure:width$}"));
             let found = systems.iter().map(|system| self.find(measure, system));
             let values: Vec<Option<&Line>> = found.collect();
             for value in &values {
@@ -118,6 +132,16 @@ mod tests {
             r#""system":"swarm","unit":"s","values":[0.9,0.5,0.6]}"#,
         ];
         assert_eq!(line.json(), expected.concat());
+    }
+
+    #[test]
+    fn a_figure_of_another_program_is_read() {
+        let line = Line::parse("write\tms\t1.5,2").unwrap();
+        let expected =
+            r#"{"measure":"write","median":2.0,"system":"swarm","unit":"ms","values":[1.5,2.0]}"#;
+        assert_eq!(line.json(), expected);
+        assert!(Line::parse("a line of text").is_none());
+        assert!(Line::parse("write\tms\tfast").is_none());
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Changes {
                 WatchSelector { kind: Kind::Task.into(), service_id: id, ..Default::default() };
             selectors.extend([service, tasks]);
         }
-        Changes { client, request: WatchRequest { selectors }, stream: None }
+        Changes { client, request: WatchRequest { selectors, after: 0 }, stream: None }
     }
 
     /// Opens the stream if there is none. Without one, [`Changes::next`] polls.

@@ -263,7 +263,7 @@ async fn a_stream_through_a_follower_ends_as_unavailable_with_its_leader() {
     let channel = second.credentials.channel(&second.addr.to_string()).unwrap();
     let mut client = swarm_api::watch_client::WatchClient::new(channel);
     let selector = WatchSelector { kind: Kind::Secret.into(), ..WatchSelector::default() };
-    let request = WatchRequest { selectors: vec![selector] };
+    let request = WatchRequest { selectors: vec![selector], after: 0 };
     let mut changes = client.watch(request).await.unwrap().into_inner();
     assert!(changes.message().await.unwrap().unwrap().events.is_empty());
     until(|| third.add_secret("one")).await;

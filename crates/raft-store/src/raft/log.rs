@@ -17,6 +17,7 @@ use openraft::{EntryPayload, RaftLogReader};
 use prost::Message;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::sizes::Sizes;
 use self::writer::{Job, Writer};
 use super::wire::{Ballot, EntryRecord, Identity, Position};
 use super::{Entry, LogId, Types, Vote};
@@ -26,6 +27,7 @@ use crate::seal::{Damage, Sealer};
 #[cfg(feature = "simulation")]
 mod observe;
 pub(crate) mod offline;
+mod sizes;
 mod writer;
 
 /// Entries kept in memory after they are on disk: what followers that keep up, and the state
@@ -33,13 +35,15 @@ mod writer;
 const CACHE_BYTES: usize = 8 << 20;
 /// Most that one read for replication returns, unless a single entry is larger.
 const READ_BYTES: usize = 1 << 20;
-/// One pass of reading at start.
+/// One pass of reading at start, or of sealing anew.
 const SCAN_BYTES: usize = 8 << 20;
 
 const VOTE: &str = "vote";
 const COMMITTED: &str = "committed";
 const PURGED: &str = "purged";
 const IDENTITY: &str = "identity";
+/// All named records.
+const NAMES: [&str; 4] = [VOTE, COMMITTED, PURGED, IDENTITY];
 
 /// The log. Copies share it.
 #[derive(Clone)]
@@ -59,6 +63,8 @@ struct Shared {
 struct Tail {
     entries: BTreeMap<u64, Entry>,
     bytes: usize,
+    /// Of all entries, also those that are only on disk.
+    sizes: Sizes,
     /// Entries below this index are on disk.
     durable: u64,
     last: Option<LogId>,
@@ -73,6 +79,7 @@ struct Tail {
 impl Tail {
     fn push(&mut self, entry: Entry) {
         self.bytes += weight(&entry);
+        self.sizes.push(entry.log_id.index, weight(&entry));
         self.last = Some(entry.log_id);
         self.entries.insert(entry.log_id.index, entry);
     }
@@ -178,6 +185,27 @@ impl Log {
         }
     }
 
+    /// Seals anew all that lies under earlier data keys.
+    pub(crate) async fn reseal(&self) -> io::Result<()> {
+        let mut from = Some(0);
+        while let Some(index) = from {
+            let (done, result) = oneshot::channel();
+            self.send(Job::Reseal(index, done))?;
+            from = result.await.unwrap_or_else(|_| Err(stopped()))?;
+        }
+        Ok(())
+    }
+
+    /// Bytes of the entries behind this index.
+    pub(crate) fn bytes_behind(&self, index: Option<u64>) -> u64 {
+        self.0.tail().sizes.behind(index)
+    }
+
+    /// The last entry that must go for no more than `bytes` to be left, if any must.
+    pub(crate) fn excess(&self, bytes: u64) -> Option<u64> {
+        self.0.tail().sizes.excess(bytes)
+    }
+
     async fn set(&self, name: &'static str, plain: Vec<u8>) -> io::Result<()> {
         self.run(vec![Change::Set { name, plain }]).await
     }
@@ -229,6 +257,7 @@ fn restore(backend: &dyn LogBackend, sealer: &Sealer) -> io::Result<Tail> {
         last: purged,
         vote: named::<Ballot>(backend, sealer, VOTE)?.map(Vote::from),
         committed: named::<Position>(backend, sealer, COMMITTED)?.map(LogId::from),
+        sizes: Sizes::from(purged.map_or(0, |p| p.index + 1)),
         ..Tail::default()
     };
     // Whatever is older than the purge mark does not count, even if it is still there.
@@ -251,6 +280,35 @@ fn restore(backend: &dyn LogBackend, sealer: &Sealer) -> io::Result<Tail> {
     }
     tail.durable = tail.last.map_or(0, |l| l.index + 1);
     Ok(tail)
+}
+
+/// Records under earlier data keys, from this entry on, sealed anew; and where to go on. The named
+/// ones come with the first entry.
+fn outdated(
+    backend: &dyn LogBackend,
+    sealer: &Sealer,
+    from: u64,
+) -> io::Result<(Vec<Write>, Option<u64>)> {
+    let at = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", backend.path().display()));
+    let mut writes = Vec::new();
+    if from == 0 {
+        for name in NAMES {
+            let record = backend.get(name)?.filter(|record| sealer.is_outdated(record));
+            if let Some(record) = record {
+                let record = sealer.reseal(name.as_bytes(), &record).map_err(at)?;
+                writes.push(Write::Set { name, record });
+            }
+        }
+    }
+    let mut next = None;
+    for (index, record) in backend.read(from, u64::MAX, SCAN_BYTES)? {
+        if sealer.is_outdated(&record) {
+            let record = sealer.reseal(&place(index), &record).map_err(at)?;
+            writes.push(Write::Put { index, record });
+        }
+        next = Some(index + 1);
+    }
+    Ok((writes, next))
 }
 
 /// All that the log says, as it would be served.
@@ -296,12 +354,14 @@ impl Shared {
 
     fn read_disk(&self, from: u64, to: u64, limit: usize) -> io::Result<Vec<Entry>> {
         let backend = self.backend()?;
-        let records = backend.read(from, to, limit)?;
-        let open = |(index, record): (u64, Vec<u8>)| {
-            entry_of(backend.path(), &self.sealer, index, &record)
+        let read = || -> io::Result<Vec<Entry>> {
+            let open = |(index, record): (u64, Vec<u8>)| {
+                entry_of(backend.path(), &self.sealer, index, &record)
+            };
+            backend.read(from, to, limit)?.into_iter().map(open).collect()
         };
-        let entries = records.into_iter().map(open).collect::<io::Result<_>>();
-        entries.inspect_err(|error| {
+        // Its key may have been rotated away between reading and opening: then it lies there anew.
+        read().or_else(|_| read()).inspect_err(|error| {
             self.fatal.send_if_modified(|fatal| {
                 fatal.is_none() && fatal.replace(error.to_string()).is_none()
             });
@@ -388,6 +448,7 @@ impl RaftLogStorage<Types> for Log {
         self.run(vec![Change::TruncateFrom(from)]).await?;
         let mut tail = self.0.tail();
         tail.take(from..);
+        tail.sizes.truncate(from);
         tail.durable = tail.durable.min(from);
         if tail.last.is_some_and(|l| l.index >= from) {
             tail.last = last.or(tail.purged);
@@ -401,6 +462,7 @@ impl RaftLogStorage<Types> for Log {
         self.run(vec![Change::PurgeTo(upto.index), mark]).await?;
         let mut tail = self.0.tail();
         tail.take(..=upto.index);
+        tail.sizes.purge(upto.index);
         tail.purged = Some(upto);
         // A purge after a snapshot from the leader may go beyond the log.
         if tail.last.is_none_or(|last| last.index <= upto.index) {

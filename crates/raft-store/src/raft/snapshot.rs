@@ -6,10 +6,11 @@
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::rand;
 use prost::Message;
+use prost::encoding::{encode_varint, encoded_len_varint};
 
 use super::SnapshotMeta;
 use super::wire::{Cover, Item, Request, SnapshotEnd, Undecodable};
@@ -17,7 +18,7 @@ use crate::ground::{Ground, at};
 use crate::record;
 use crate::seal::{Damage, Sealer};
 use crate::state::State;
-use swarm_api::Kind;
+use swarm_api::{Kind, Object};
 
 /// Largest chunk of a snapshot, bytes.
 pub const CHUNK_BYTES: usize = 1 << 20;
@@ -44,6 +45,7 @@ pub(crate) fn count(state: &State) -> u64 {
     (objects + state.requests().count()) as u64
 }
 
+#[cfg(feature = "simulation")]
 pub(crate) fn items(state: &State) -> impl Iterator<Item = Item> {
     let objects = KINDS.into_iter().flat_map(|kind| state.table(kind).iter());
     let objects = objects.map(|o| Item { object: Some((**o).clone()), request: None });
@@ -54,14 +56,37 @@ pub(crate) fn items(state: &State) -> impl Iterator<Item = Item> {
     objects.chain(requests)
 }
 
+/// Key of an item's object, as in `wire`: number and wire type.
+const ITEM_OBJECT: u8 = 1 << 3 | 2;
+
+/// An [`Item`], written without a copy of the object.
+fn put_object(out: &mut Vec<u8>, object: &Object) {
+    let length = object.encoded_len() as u64;
+    encode_varint(1 + encoded_len_varint(length) as u64 + length, out);
+    out.push(ITEM_OBJECT);
+    encode_varint(length, out);
+    object.encode_raw(out);
+}
+
+fn put_request(out: &mut Vec<u8>, (id, version): (&str, u64)) {
+    let request = Some(Request { id: id.to_owned(), version });
+    out.extend_from_slice(&Item { object: None, request }.encode_length_delimited_to_vec());
+}
+
 /// The state cut into chunks of exactly [`CHUNK_BYTES`], but the last.
 pub(crate) fn chunks(state: &State) -> impl Iterator<Item = Vec<u8>> {
-    let mut items = items(state);
+    let mut objects = KINDS.into_iter().flat_map(|kind| state.table(kind).iter());
+    let mut requests = state.requests();
     let mut pending = Vec::new();
     std::iter::from_fn(move || {
         while pending.len() < CHUNK_BYTES {
-            let Some(item) = items.next() else { break };
-            pending.extend_from_slice(&item.encode_length_delimited_to_vec());
+            if let Some(object) = objects.next() {
+                put_object(&mut pending, object);
+            } else if let Some(request) = requests.next() {
+                put_request(&mut pending, request);
+            } else {
+                break;
+            }
         }
         if pending.is_empty() {
             return None;
@@ -125,11 +150,13 @@ pub(crate) struct SnapshotFile {
     dir: PathBuf,
     sealer: Arc<Sealer>,
     ground: Ground,
+    // Held while it is replaced: two would write to the same partial file.
+    replacing: Arc<Mutex<()>>,
 }
 
 impl SnapshotFile {
     pub(crate) fn new(dir: &Path, sealer: Arc<Sealer>) -> Self {
-        Self { dir: dir.to_owned(), sealer, ground: Ground::Host }
+        Self { dir: dir.to_owned(), sealer, ground: Ground::Host, replacing: Arc::default() }
     }
 
     /// On this ground, in place of the host.
@@ -142,10 +169,42 @@ impl SnapshotFile {
         self.ground.clone()
     }
 
+    /// Its size in bytes; 0 if there is none, or it is simulated.
+    pub(crate) fn bytes(&self) -> u64 {
+        std::fs::metadata(self.dir.join(FILE)).map_or(0, |file| file.len())
+    }
+
     /// Replaces the snapshot. Blocking; on disk when it returns.
     pub(crate) fn write(&self, meta: &SnapshotMeta, state: &State) -> io::Result<()> {
+        let _turn = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         let write = |file: &mut dyn Write| self.write_to(file, meta, state);
         self.ground.replace(&self.dir, (FILE, PARTIAL), write)
+    }
+
+    /// Seals it anew if any of it lies under an earlier data key. Blocking.
+    pub(crate) fn reseal(&self) -> io::Result<()> {
+        let _turn = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.dir.join(FILE);
+        let Some(mut old) = self.ground.read(&path)? else { return Ok(()) };
+        let outdated = |record: &[u8]| self.sealer.is_outdated(record);
+        if !Frames::begin(&mut old).and_then(|f| f.any(outdated)).map_err(|e| at(&path, e))? {
+            return Ok(());
+        }
+        let Some(mut old) = self.ground.read(&path)? else { return Ok(()) };
+        self.ground.replace(&self.dir, (FILE, PARTIAL), |file| {
+            let mut frames = Frames::begin(&mut old)?;
+            file.write_all(MAGIC)?;
+            file.write_all(&frames.id)?;
+            loop {
+                let (number, id) = (frames.number, frames.id);
+                let (kind, record) = frames.next()?;
+                let record = self.sealer.reseal(&place(&id, number, kind), &record)?;
+                write_frame(file, kind, &record)?;
+                if kind == b'e' {
+                    return Ok(());
+                }
+            }
+        })
     }
 
     fn write_to(&self, file: &mut dyn Write, meta: &SnapshotMeta, state: &State) -> io::Result<()> {
@@ -157,10 +216,7 @@ impl SnapshotFile {
         let mut frame = |kind: u8, plain: &[u8]| {
             let record = self.sealer.seal(&place(&id, number, kind), plain)?;
             number += 1;
-            let length = u32::try_from(record.len()).map_err(io::Error::other)?;
-            file.write_all(&length.to_be_bytes())?;
-            file.write_all(&[kind])?;
-            file.write_all(&record)
+            write_frame(&mut *file, kind, &record)
         };
         frame(b'c', &Cover::new(meta, state.version).encode_to_vec())?;
         for chunk in chunks(state) {
@@ -179,18 +235,11 @@ impl SnapshotFile {
     }
 
     fn read_from(&self, mut file: impl Read) -> io::Result<(SnapshotMeta, State)> {
-        let mut magic = [0; 8];
-        let mut id = [0; 16];
-        file.read_exact(&mut magic).map_err(cut)?;
-        file.read_exact(&mut id).map_err(cut)?;
-        if magic != *MAGIC {
-            return Err(damaged(Damage::Content));
-        }
-        let mut number = 0;
+        let mut frames = Frames::begin(&mut file)?;
         let mut frame = || {
-            let (kind, record) = read_frame(&mut file)?;
+            let (number, id) = (frames.number, frames.id);
+            let (kind, record) = frames.next()?;
             let plain = self.sealer.open(&place(&id, number, kind), &record).map_err(damaged)?;
-            number += 1;
             Ok::<_, io::Error>((kind, plain))
         };
         let (first, cover) = frame()?;
@@ -213,6 +262,49 @@ impl SnapshotFile {
             }
         }
     }
+}
+
+/// The frames of a file, still sealed.
+struct Frames<'a, R> {
+    file: &'a mut R,
+    id: [u8; 16],
+    number: u64,
+}
+
+impl<'a, R: Read> Frames<'a, R> {
+    fn begin(file: &'a mut R) -> io::Result<Self> {
+        let mut magic = [0; 8];
+        let mut id = [0; 16];
+        file.read_exact(&mut magic).map_err(cut)?;
+        file.read_exact(&mut id).map_err(cut)?;
+        if magic != *MAGIC {
+            return Err(damaged(Damage::Content));
+        }
+        Ok(Self { file, id, number: 0 })
+    }
+
+    fn next(&mut self) -> io::Result<(u8, Vec<u8>)> {
+        self.number += 1;
+        read_frame(self.file)
+    }
+
+    /// Whether it is so of any record up to the end.
+    fn any(mut self, what: impl Fn(&[u8]) -> bool) -> io::Result<bool> {
+        loop {
+            match self.next()? {
+                (_, record) if what(&record) => return Ok(true),
+                (b'e', _) => return Ok(false),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn write_frame(file: &mut (impl Write + ?Sized), kind: u8, record: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(record.len()).map_err(io::Error::other)?;
+    file.write_all(&length.to_be_bytes())?;
+    file.write_all(&[kind])?;
+    file.write_all(record)
 }
 
 fn read_frame(file: &mut impl Read) -> io::Result<(u8, Vec<u8>)> {

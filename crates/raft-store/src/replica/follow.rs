@@ -1,4 +1,5 @@
-//! Follows the core's metrics: who leads, and whether the core still lives.
+//! Follows the core's metrics: who leads, and whether the core still lives; and has the log kept
+//! within its bound.
 
 use std::sync::Arc;
 
@@ -6,6 +7,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::Fatal;
 
 use super::Replica;
+use super::bound::Bound;
 use crate::consensus::{Consensus, STOPPED};
 
 impl Replica {
@@ -16,13 +18,21 @@ impl Replica {
         // Time alone ends a leadership that no majority confirms.
         let mut clock = tokio::time::interval(self.0.config.heartbeat);
         clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let bound = Bound {
+            log: self.0.log.clone(),
+            snapshot: self.0.snapshot.clone(),
+            bytes: self.0.config.snapshot_bytes,
+        };
         self.0.tasks.spawn(async move {
             let mut metrics = consensus.raft.metrics();
             loop {
                 let alive = tokio::select! {
                     () = cancel.cancelled() => return,
                     changed = metrics.changed() => changed.is_ok(),
-                    _ = clock.tick() => true,
+                    _ = clock.tick() => {
+                        bound.keep(&consensus).await;
+                        true
+                    }
                 };
                 let now = consensus.leadership();
                 leadership.send_if_modified(|was| {

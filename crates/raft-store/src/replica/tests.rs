@@ -17,6 +17,7 @@ mod group;
 mod platter;
 mod power;
 mod rescue;
+mod rotation;
 
 const KEY: [u8; 32] = [9; 32];
 

@@ -2,13 +2,13 @@ use std::collections::BTreeMap;
 
 use swarm_api::object::Stored;
 use swarm_api::{
-    Annotations, ContainerSpec, Network, NetworkAttachmentConfig, NetworkSpec, Node,
+    Annotations, ContainerSpec, Kind, Network, NetworkAttachmentConfig, NetworkSpec, Node,
     NodeDescription, Secret, SecretReference, SecretSpec, Service, ServiceSpec, Task, TaskSpec,
     TaskState,
 };
 
 use super::*;
-use crate::{Action, Lagged, ResolveError};
+use crate::{Action, Lagged, ResolveError, Selector};
 
 fn secret(id: &str, name: &str) -> Secret {
     let annotations = Annotations { name: name.to_owned(), labels: BTreeMap::new() };
@@ -254,4 +254,56 @@ async fn services_are_found_by_what_they_refer_to() {
     let users = |id: &str| store.view().services_using_secret(id).count();
     assert_eq!((users("a"), users("b"), users("c")), (0, 1, 1));
     assert_eq!(store.view().services_using_config("a").count(), 0);
+}
+
+#[tokio::test]
+async fn a_subscriber_is_told_only_of_what_it_selected_and_of_what_leaves_its_selection() {
+    let store = Store::standalone();
+    let on_n1 = Selector { node_id: "n1".into(), ..Selector::of_kind(Kind::Task) };
+    let mut feed = store.subscribe().select(vec![on_n1]);
+    create(&store, secret("s1", "a")).await.unwrap();
+    let task =
+        |id: &str, node: &str| Task { id: id.into(), node_id: node.into(), ..Task::default() };
+    let both = store.transact(1, |tx| {
+        tx.create(task("t2", "n2"))?;
+        tx.create(task("t1", "n1"))
+    });
+    both.await.unwrap();
+    let commit = feed.next().await.unwrap();
+    assert_eq!((commit.version, commit.changes.len()), (2, 1));
+    assert_eq!(commit.changes[0].object::<Task>().unwrap().id, "t1");
+    let away = store.transact(2, |tx| {
+        let mut task = tx.view().get::<Task>("t1").unwrap().clone();
+        task.node_id = "n2".into();
+        tx.update(task)
+    });
+    away.await.unwrap();
+    assert_eq!(feed.next().await.unwrap().changes[0].object::<Task>().unwrap().node_id, "n2");
+    store.transact(3, |tx| tx.remove::<Task>("t1")).await.unwrap();
+    create(&store, task("t3", "n1")).await.unwrap();
+    assert_eq!(feed.next().await.unwrap().version, 5);
+    assert_eq!(feed.version(), 5);
+    for n in 0..5000 {
+        create(&store, secret(&format!("x{n}"), &format!("x{n}"))).await.unwrap();
+    }
+    assert_eq!(feed.next().await.unwrap_err(), Lagged, "also if it selected none of what is gone");
+    feed.resync();
+    create(&store, secret("y", "y")).await.unwrap();
+    create(&store, task("t4", "n1")).await.unwrap();
+    assert_eq!(feed.next().await.unwrap().changes[0].object::<Task>().unwrap().id, "t4");
+}
+
+#[tokio::test]
+async fn a_conflict_names_the_object_and_both_versions() {
+    let store = Store::standalone();
+    create(&store, secret("s1", "db")).await.unwrap();
+    let old = store.view().get::<Secret>("s1").unwrap().clone();
+    store.transact(8, |tx| tx.update(old.clone())).await.unwrap();
+    let error = store.transact(9, |tx| tx.update(old.clone())).await.unwrap_err();
+    let text = "secret s1: update out of sequence: based on version 1, now at version 2";
+    assert_eq!(error.to_string(), text);
+    let mut unread = old.clone();
+    unread.meta = None;
+    let error = store.transact(9, |tx| tx.update(unread.clone())).await.unwrap_err();
+    assert!(error.to_string().ends_with("based on version 0, now at version 2"), "{error}");
 }

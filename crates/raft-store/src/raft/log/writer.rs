@@ -22,6 +22,9 @@ const BATCH_JOBS: usize = 1024;
 pub(super) enum Job {
     Append(Vec<Entry>, IOFlushed<Types>),
     Change(Vec<Change>, oneshot::Sender<io::Result<()>>),
+    /// Seals anew what lies under earlier data keys: the entries from this index on, some at a
+    /// time. Answers where to go on.
+    Reseal(u64, oneshot::Sender<io::Result<Option<u64>>>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -65,9 +68,15 @@ struct Batch {
     writes: Vec<Write>,
     waiting: Vec<Waiting>,
     last: Option<u64>,
-    stop: Option<oneshot::Sender<()>>,
+    /// What comes after this batch, and ends it.
+    then: Option<Then>,
     /// Why it is not whole.
     unsealed: Option<io::Error>,
+}
+
+enum Then {
+    Reseal(u64, oneshot::Sender<io::Result<Option<u64>>>),
+    Stop(oneshot::Sender<()>),
 }
 
 impl Writer {
@@ -93,11 +102,16 @@ impl Writer {
         while let Some(first) = queue.blocking_recv() {
             let mut batch = self.gather(first, &mut queue);
             let result = self.write(&mut batch);
-            if let Some(done) = self.finish(batch, &result) {
-                drop(self);
-                // Nobody has to wait for it.
-                let _ = done.send(());
-                return;
+            match self.finish(batch, &result) {
+                None => {}
+                // Whoever asked may have gone away.
+                Some(Then::Reseal(from, done)) => drop(done.send(self.reseal(from))),
+                Some(Then::Stop(done)) => {
+                    drop(self);
+                    // Nobody has to wait for it.
+                    let _ = done.send(());
+                    return;
+                }
             }
         }
     }
@@ -109,10 +123,14 @@ impl Writer {
             let mut batch = self.gather(first, &mut queue);
             let written = self.write(&mut batch);
             let settled = disk.settle().await;
-            if let Some(done) = self.finish(batch, &written.and(settled)) {
-                drop(self);
-                let _ = done.send(());
-                return;
+            match self.finish(batch, &written.and(settled)) {
+                None => {}
+                Some(Then::Reseal(from, done)) => drop(done.send(self.reseal(from))),
+                Some(Then::Stop(done)) => {
+                    drop(self);
+                    let _ = done.send(());
+                    return;
+                }
             }
         }
     }
@@ -121,7 +139,7 @@ impl Writer {
     fn gather(&self, first: Job, queue: &mut UnboundedReceiver<Job>) -> Batch {
         let mut batch = Batch::default();
         let mut sealed = self.add(&mut batch, first);
-        while sealed.is_ok() && batch.stop.is_none() && batch.waiting.len() < BATCH_JOBS {
+        while sealed.is_ok() && batch.then.is_none() && batch.waiting.len() < BATCH_JOBS {
             match queue.try_recv() {
                 Ok(job) => sealed = self.add(&mut batch, job),
                 Err(_) => break,
@@ -134,7 +152,8 @@ impl Writer {
     fn add(&self, batch: &mut Batch, job: Job) -> io::Result<()> {
         let shared = self.shared.upgrade();
         match job {
-            Job::Stop(done) => batch.stop = Some(done),
+            Job::Stop(done) => batch.then = Some(Then::Stop(done)),
+            Job::Reseal(from, done) => batch.then = Some(Then::Reseal(from, done)),
             Job::Append(entries, callback) => {
                 batch.waiting.push(Waiting::Append(callback));
                 let Some(shared) = shared else { return Err(super::stopped()) };
@@ -171,8 +190,8 @@ impl Writer {
         }
     }
 
-    /// Tells everybody; whom to tell that this was the last batch.
-    fn finish(&mut self, batch: Batch, result: &io::Result<()>) -> Option<oneshot::Sender<()>> {
+    /// Tells everybody; what comes next.
+    fn finish(&mut self, batch: Batch, result: &io::Result<()>) -> Option<Then> {
         match result {
             Ok(()) => self.mark_durable(batch.last),
             Err(error) => self.fail(error),
@@ -181,7 +200,7 @@ impl Writer {
             let copy = |e: &io::Error| io::Error::new(e.kind(), e.to_string());
             waiting.tell(result.as_ref().copied().map_err(copy));
         }
-        batch.stop
+        batch.then
     }
 
     fn add_committed(&self, batch: &mut Batch) -> io::Result<()> {
@@ -203,6 +222,17 @@ impl Writer {
             tail.durable = last + 1;
             tail.evict();
         }
+    }
+
+    fn reseal(&mut self, from: u64) -> io::Result<Option<u64>> {
+        if let Some((kind, text)) = &self.failed {
+            return Err(io::Error::new(*kind, text.clone()));
+        }
+        let Some(shared) = self.shared.upgrade() else { return Err(super::stopped()) };
+        let (writes, next) = super::outdated(&*self.backend, &shared.sealer, from)?;
+        let written = if writes.is_empty() { Ok(()) } else { self.backend.commit(writes) };
+        written.inspect_err(|error| self.fail(error))?;
+        Ok(next)
     }
 
     fn fail(&mut self, error: &io::Error) {

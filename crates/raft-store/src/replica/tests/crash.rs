@@ -10,10 +10,16 @@ use rand::{RngExt, SeedableRng};
 use super::*;
 
 const DIR: &str = "SWARM_RAFT_STORE_CRASH_DIR";
+const BACKEND: &str = "SWARM_RAFT_STORE_CRASH_BACKEND";
 /// Writers side by side in the process that is killed.
 const WRITERS: usize = 6;
 /// How many cycles a test run makes; `cargo xtask crash` asks for more.
 const CYCLES: u64 = 100;
+/// Stores that are crashed side by side: most of a cycle is waiting.
+const LANES: u64 = 4;
+/// Early kills hit the start of the process and its recovery, late ones come after a first write.
+const EARLY_MS: std::ops::Range<u64> = 0..160;
+const LATE_MS: std::ops::Range<u64> = 0..40;
 
 /// How often to crash, and what the moments are drawn from.
 pub(super) fn cycles(usual: u64) -> (u64, StdRng) {
@@ -75,9 +81,18 @@ async fn write_next(store: Store, writer: usize, n: u64) {
     step.await.unwrap();
 }
 
-async fn reopen(dir: &Path) -> Replica {
+fn backend() -> Backend {
+    match std::env::var(BACKEND).as_deref() {
+        #[cfg(feature = "sled")]
+        Ok("sled") => Backend::Sled,
+        _ => Backend::Redb,
+    }
+}
+
+async fn reopen(dir: &Path, backend: Backend) -> Replica {
     let link = Arc::new(Link { hub: Arc::default(), from: 1 });
     let mut config = config(dir, 1);
+    config.backend = backend;
     config.snapshot_every = 40;
     config.keep = 5;
     let replica = Replica::open(config, link).await.unwrap();
@@ -93,7 +108,7 @@ async fn reopen(dir: &Path) -> Replica {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_child_writes_until_it_is_killed() {
     let Some(dir) = std::env::var_os(DIR) else { return };
-    let replica = reopen(Path::new(&dir)).await;
+    let replica = reopen(Path::new(&dir), backend()).await;
     let mut writers = tokio::task::JoinSet::new();
     for writer in 0..WRITERS {
         let found = reached(&replica, writer);
@@ -109,11 +124,12 @@ async fn a_child_writes_until_it_is_killed() {
     writers.join_next().await.unwrap().unwrap();
 }
 
-fn spawn(dir: &Path) -> Killed {
+fn spawn(dir: &Path, backend: Backend) -> Killed {
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "replica::tests::crash::a_child_writes_until_it_is_killed"])
         .arg("--nocapture")
         .env(DIR, dir)
+        .env(BACKEND, format!("{backend:?}").to_lowercase())
         .stdout(Stdio::piped())
         .spawn();
     Killed(child.unwrap())
@@ -139,11 +155,11 @@ impl Ledger {
 
     /// Runs a process on the store and kills it: at a random moment after its start, which hits
     /// recovery, or after its first write.
-    fn crash(&mut self, dir: &Path, random: &mut StdRng) {
+    fn crash(&mut self, dir: &Path, backend: Backend, random: &mut StdRng) {
         let early = random.random_bool(0.5);
-        let delay = random.random_range(0..if early { 250 } else { 100 });
+        let delay = random.random_range(if early { EARLY_MS } else { LATE_MS });
         let mut deadline = early.then(|| Instant::now() + Duration::from_millis(delay));
-        let mut child = spawn(dir);
+        let mut child = spawn(dir, backend);
         let out = BufReader::new(child.0.stdout.take().unwrap());
         let (lines, heard) = mpsc::channel();
         let reader = std::thread::spawn(move || {
@@ -168,20 +184,50 @@ impl Ledger {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_acknowledged_before_a_sigkill_is_there_after_it() {
+/// Crashes one store so often, and looks at what is there in the end. Acknowledged writes.
+fn lane(cycles: u64, mut random: StdRng, backend: Backend) -> u64 {
     let dir = tempfile::tempdir().unwrap();
-    let (cycles, mut random) = cycles(CYCLES);
     let mut ledger = Ledger::default();
     for _ in 0..cycles {
-        ledger.crash(dir.path(), &mut random);
+        ledger.crash(dir.path(), backend, &mut random);
     }
-    let replica = reopen(dir.path()).await;
-    for writer in 0..WRITERS {
-        let (acknowledged, found) = (ledger.acknowledged[writer], reached(&replica, writer));
-        assert!(found >= acknowledged, "writer {writer}: {found} of {acknowledged}");
-    }
-    assert!(ledger.writes > cycles, "only {} writes", ledger.writes);
-    println!("killed {cycles} times, {} acknowledged writes, none lost", ledger.writes);
-    replica.shutdown().await;
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let replica = reopen(dir.path(), backend).await;
+        for writer in 0..WRITERS {
+            let (acknowledged, found) = (ledger.acknowledged[writer], reached(&replica, writer));
+            assert!(found >= acknowledged, "writer {writer}: {found} of {acknowledged}");
+        }
+        replica.shutdown().await;
+    });
+    ledger.writes
+}
+
+fn crash_all(backend: Backend) {
+    let (cycles, mut random) = cycles(CYCLES);
+    let each = cycles.div_ceil(LANES);
+    let began = Instant::now();
+    let writes: u64 = std::thread::scope(|scope| {
+        let start = |_| {
+            let random = StdRng::from_rng(&mut random);
+            scope.spawn(move || lane(each, random, backend))
+        };
+        let lanes: Vec<_> = (0..LANES).map(start).collect();
+        lanes.into_iter().map(|lane| lane.join().unwrap()).sum()
+    });
+    let killed = each * LANES;
+    assert!(writes > killed, "only {writes} writes");
+    let seconds = began.elapsed().as_secs();
+    println!("killed {killed} times in {seconds} s, {writes} acknowledged writes, none lost");
+}
+
+#[test]
+fn what_was_acknowledged_before_a_sigkill_is_there_after_it() {
+    crash_all(Backend::Redb);
+}
+
+#[cfg(feature = "sled")]
+#[test]
+fn what_was_acknowledged_over_sled_before_a_sigkill_is_there_after_it() {
+    crash_all(Backend::Sled);
 }

@@ -59,7 +59,7 @@ async fn a_wrong_data_key_opens_nothing() {
     let bench = Bench::with_snapshots_every(50);
     filled(&bench).await;
     let mut wrong = config(bench.dir.path(), 1);
-    wrong.data_key = [1; 32];
+    wrong.data_keys = [1; 32].into();
     let link = Arc::new(Link { hub: Arc::clone(&bench.hub), from: 1 });
     let error = Replica::open(wrong, link).await.err().unwrap();
     assert!(error.to_string().contains("does not open with this data key"), "{error}");
@@ -96,6 +96,79 @@ async fn a_damaged_byte_is_found_and_the_file_named_or_it_does_no_harm() {
         std::fs::write(&path, &sound).unwrap();
     }
     assert!(found > 40, "{found} found, {harmless} harmless");
+}
+
+/// Bytes of all files of the first replica.
+fn used(bench: &Bench) -> u64 {
+    let files = std::fs::read_dir(bench.dir.path().join("m1")).unwrap();
+    files.map(|file| file.unwrap().metadata().map_or(0, |m| m.len())).sum()
+}
+
+async fn overwrite(replica: &Replica, size: usize, times: u8) {
+    for n in 0..times {
+        let put = |tx: &mut crate::Transaction| {
+            let mut object = secret("large");
+            object.spec.as_mut().unwrap().data = vec![n; size];
+            match tx.view().by_name::<Secret>("large").map(|s| s.meta) {
+                Some(meta) => tx.update(Secret { meta, ..object }),
+                None => tx.create(object),
+            }
+        };
+        replica.store().transact(1, put).await.unwrap();
+    }
+}
+
+/// Rounds of updates, and the most that was used after any of them.
+async fn endless(bench: &Bench, replica: &Replica, size: usize) -> u64 {
+    let mut most = 0;
+    for _ in 0..5 {
+        overwrite(replica, size, 100).await;
+        most = most.max(used(bench));
+    }
+    most
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn endless_updates_take_no_more_room_than_some_do() {
+    let bench = Bench::with_snapshots_every(50);
+    let group = bench.group(1).await;
+    let some = endless(&bench, &group[0], 4096).await;
+    let more = endless(&bench, &group[0], 4096).await;
+    println!("2 MB written: {some} bytes used, 4 MB: {more}");
+    assert!(more <= some + some / 4, "{some} bytes became {more}");
+    // At most 105 entries of 4 KiB, in a database that may be half empty, and the snapshot.
+    assert!(more < 3 << 20, "{more} bytes");
+    bench.stop(&group[0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_is_bounded_in_bytes_however_few_its_entries() {
+    let bench = Bench::with_snapshots_every(10_000);
+    let link = Arc::new(Link { hub: Arc::clone(&bench.hub), from: 1 });
+    let mut config = config(bench.dir.path(), 1);
+    (config.snapshot_bytes, config.keep) = (1 << 20, 500);
+    let replica = Replica::open(config, link).await.unwrap();
+    replica.bootstrap(1).await.unwrap();
+    for _ in 0..8 {
+        overwrite(&replica, 100_000, 20).await;
+        // 2 MB were written: twice what calls for a snapshot.
+        let within = async || replica.0.log.bytes_behind(None) <= 2 << 20;
+        until("the log is within its bound", within).await;
+    }
+    assert!(replica.consensus().unwrap().metrics().purged.is_some());
+    let used = used(&bench);
+    println!("16 MB written: {used} bytes used");
+    assert!(used < 12 << 20, "{used} bytes");
+    replica.shutdown().await;
+    let again =
+        Replica::open(bench_config(&bench), Arc::new(Link { hub: Arc::default(), from: 1 }));
+    let again = again.await.unwrap();
+    until("all there", async || has(&again, "large")).await;
+    again.shutdown().await;
+}
+
+fn bench_config(bench: &Bench) -> ReplicaConfig {
+    config(bench.dir.path(), 1)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -107,8 +107,12 @@ impl StorageBackend for Platter {
 
     fn sync_data(&self) -> io::Result<()> {
         self.act(|state| {
-            state.synced.clone_from(&state.now);
-            state.since.clear();
+            for step in std::mem::take(&mut state.since) {
+                match step {
+                    Step::Length(length) => state.synced.resize(length, 0),
+                    Step::Write(offset, data) => put(&mut state.synced, offset, &data),
+                }
+            }
         })
     }
 
