@@ -1,7 +1,9 @@
 //! Compiles `proto/` with a pure Rust compiler: a fresh machine has no `protoc`.
 
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use prost::Message;
 
 const FILES: [&str; 10] = [
     "types.proto",
@@ -20,13 +22,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new("../../proto");
     println!("cargo:rerun-if-changed={}", root.display());
     let descriptors = protox::compile(FILES, [root])?;
+    // What calls there are: read by `rpc`.
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
         // Answers carry secrets and keys: their `Debug` is written by hand in `redact`.
         .skip_debug(
             [
                 "SecretSpec",
+                "ConfigSpec",
                 "SecretAssignment",
                 "RootCa",
+                "RootRotation",
+                "RotateRootCaRequest",
                 "JoinTokens",
                 "IssueCertificateRequest",
                 "JoinRequest",

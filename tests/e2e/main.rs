@@ -9,6 +9,7 @@ mod demo;
 mod dns;
 mod engine;
 mod failover;
+mod identity;
 mod images;
 mod ingress;
 mod lab;

@@ -22,15 +22,20 @@ pub struct Cluster {
 impl Cluster {
     /// Brings hosts up and makes one cluster of them: managers m1, m2, …, workers w1, w2, ….
     pub fn new(managers: u8, workers: u8) -> Self {
-        Self::start(managers, workers, false)
+        Self::start(managers, workers, false, None)
     }
 
     /// Hosts with a daemon each that is in no cluster yet.
     pub fn apart(hosts: u8) -> Self {
-        Self::start(hosts, 0, true)
+        Self::start(hosts, 0, true, None)
     }
 
-    fn start(managers: u8, workers: u8, apart: bool) -> Self {
+    /// As [`Self::new`], with daemons that log as much as `level` says.
+    pub fn logging(managers: u8, workers: u8, level: &str) -> Self {
+        Self::start(managers, workers, false, Some(level))
+    }
+
+    fn start(managers: u8, workers: u8, apart: bool, log_level: Option<&str>) -> Self {
         // Not below /run or a tmpfs: overlayfs wants a disk beneath its upper folders.
         let root = TempDir::with_prefix_in("swarm-e2e-", "/var/tmp").expect("a folder for the lab");
         let name = format!("e2e{}", NEXT.fetch_add(1, Ordering::Relaxed));
@@ -39,6 +44,9 @@ impl Cluster {
         up.args(["--managers", &managers.to_string(), "--workers", &workers.to_string()]);
         if apart {
             up.arg("--no-cluster");
+        }
+        if let Some(level) = log_level {
+            up.env("SWARMD_LOG", level);
         }
         let outcome = Outcome::of(&mut up);
         let lab = Labs::at(root.path()).open(&name);

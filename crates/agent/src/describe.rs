@@ -60,6 +60,8 @@ impl NodeFacts {
             }),
             data_path_addr: self.data_path_addr.clone(),
             listen_addr: self.listen_addr.clone(),
+            // The session adds it: it changes while the node runs.
+            tls: None,
         }
     }
 

@@ -2,10 +2,10 @@
 //! the node goes on, and the line is made anew to any manager that answers.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use swarm_api::dispatcher_client::DispatcherClient;
-use swarm_api::time::or_default;
+use swarm_api::time::{or_default, timestamp};
 use swarm_api::{
     AssignmentsRequest, HeartbeatRequest, SessionMessage, SessionRequest, UpdateTaskStatusRequest,
 };
@@ -96,7 +96,9 @@ async fn one_session(
     let channel = link.credentials.channel(addr).map_err(|e| Status::unavailable(e.to_string()))?;
     let mut client =
         DispatcherClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let description = Some(link.executor.describe().await);
+    let mut description = link.executor.describe().await;
+    description.tls = Some(link.credentials.identity().tls_info());
+    let description = Some(description);
     let registered = timeout(CALL_TIMEOUT, client.session(SessionRequest { description })).await;
     let mut news = registered.map_err(|_| no_answer())??.into_inner();
     let first = timeout(CALL_TIMEOUT, next_message(&mut news)).await.map_err(|_| no_answer())??;
@@ -109,7 +111,7 @@ async fn one_session(
     link.channel.send_replace(Some(channel));
     tokio::select! {
         ended = follow_news(link, news) => ended,
-        ended = beat(client.clone(), &session_id, period) => ended,
+        ended = beat(link, client.clone(), &session_id, period) => ended,
         ended = follow_assignments(link, client.clone(), &session_id) => ended,
         ended = deliver(link, client.clone(), &session_id) => ended,
     }
@@ -124,11 +126,25 @@ async fn follow_news(link: &SessionLink, mut news: Streaming<SessionMessage>) ->
     }
 }
 
-async fn beat(mut client: DispatcherClient<Channel>, session: &str, first: Duration) -> Ended {
+/// Says that the node lives, what its clock shows and how it is certified. Says so at once when that has changed.
+async fn beat(
+    link: &SessionLink,
+    mut client: DispatcherClient<Channel>,
+    session: &str,
+    first: Duration,
+) -> Ended {
     let mut period = first;
+    let mut identities = link.credentials.changes();
     loop {
-        sleep(period).await;
-        let request = HeartbeatRequest { session_id: session.to_owned() };
+        tokio::select! {
+            () = sleep(period) => {}
+            _ = identities.changed() => {}
+        }
+        let request = HeartbeatRequest {
+            session_id: session.to_owned(),
+            sent_at: Some(timestamp(SystemTime::now())),
+            tls: Some(link.credentials.identity().tls_info()),
+        };
         let answer = timeout(CALL_TIMEOUT, client.heartbeat(request)).await;
         let answer = answer.map_err(|_| no_answer())??.into_inner();
         period = or_default(answer.period.as_ref(), HEARTBEAT_DEFAULT);

@@ -17,6 +17,7 @@ pub mod name;
 pub mod object;
 pub mod port;
 pub mod resource;
+pub mod rpc;
 pub mod size;
 pub mod template;
 pub mod time;

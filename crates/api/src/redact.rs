@@ -3,9 +3,9 @@
 use std::fmt::{Debug, Formatter, Result};
 
 use crate::generated::{
-    ConfigAssignment, Custody, GetRecoveryKeyResponse, GetUnlockKeyResponse,
-    IssueCertificateRequest, JoinRequest, JoinTokens, PullImageRequest, RootCa, SecretAssignment,
-    SecretSpec, UnlockRequest,
+    ConfigAssignment, ConfigSpec, Custody, GetRecoveryKeyResponse, GetUnlockKeyResponse,
+    IssueCertificateRequest, JoinRequest, JoinTokens, PullImageRequest, RootCa, RootRotation,
+    RotateRootCaRequest, SecretAssignment, SecretSpec, UnlockRequest,
 };
 
 const HIDDEN: &str = "<hidden>";
@@ -15,6 +15,15 @@ impl Debug for SecretSpec {
         f.debug_struct("SecretSpec")
             .field("annotations", &self.annotations)
             .field("data", &HIDDEN)
+            .finish()
+    }
+}
+
+impl Debug for ConfigSpec {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.debug_struct("ConfigSpec")
+            .field("annotations", &self.annotations)
+            .field("bytes", &self.data.len())
             .finish()
     }
 }
@@ -39,6 +48,7 @@ impl Debug for RootCa {
         f.debug_struct("RootCa")
             .field("certificate_pem", &self.certificate_pem)
             .field("key_pem", &HIDDEN)
+            .field("rotation", &self.rotation)
             .finish_non_exhaustive()
     }
 }
@@ -47,6 +57,15 @@ impl Debug for Custody {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         f.debug_struct("Custody")
             .field("data_key_epoch", &self.data_key_epoch)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Debug for RootRotation {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.debug_struct("RootRotation")
+            .field("certificate_pem", &self.certificate_pem)
+            .field("key_pem", &HIDDEN)
             .finish_non_exhaustive()
     }
 }
@@ -62,6 +81,16 @@ macro_rules! hidden {
 }
 
 hidden!(GetUnlockKeyResponse, GetRecoveryKeyResponse, UnlockRequest);
+
+impl Debug for RotateRootCaRequest {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.debug_struct("RotateRootCaRequest")
+            .field("version", &self.version)
+            .field("certificate_pem", &self.certificate_pem)
+            .field("key_pem", &HIDDEN)
+            .finish()
+    }
+}
 
 impl Debug for JoinTokens {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
@@ -98,17 +127,4 @@ impl Debug for PullImageRequest {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn debug_output_never_shows_a_secret() {
-        let secret = SecretSpec { annotations: None, data: b"hunter2".to_vec() };
-        let root = RootCa { key_pem: "hunter2".into(), ..RootCa::default() };
-        let join = JoinRequest { token: "hunter2".into(), ..JoinRequest::default() };
-        let custody = Custody { unlock_key: b"hunter2".to_vec(), ..Custody::default() };
-        let unlock = UnlockRequest { key: "hunter2".into() };
-        let shown = format!("{secret:?}{root:?}{join:?}{custody:?}{unlock:?}");
-        assert!(!shown.contains("hunter2") && !shown.contains("104, 117"), "{shown}");
-    }
-}
+mod tests;

@@ -1,4 +1,5 @@
-//! Accepted connections as tonic serves them: the caller travels with each request as its connection info.
+//! Accepted connections as tonic serves them: the caller travels with each request as its connection info. A connection
+//! whose caller is refused while it is open ends as if the line had been cut.
 
 use std::io;
 use std::pin::Pin;
@@ -12,6 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
+use crate::register::Entry;
 use crate::{CaError, Caller, Credentials, caller_of};
 
 /// A client that does not finish its handshake by then is dropped.
@@ -21,6 +23,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Connection {
     stream: TlsStream<TcpStream>,
     caller: Caller,
+    entry: Entry,
 }
 
 impl Connection {
@@ -33,7 +36,15 @@ impl Connection {
             .map_err(|e| CaError::Handshake(e.to_string()))?;
         let certificates = stream.get_ref().1.peer_certificates();
         let caller = caller_of(certificates, &credentials.identity().cluster_id)?;
-        Ok(Self { stream, caller })
+        let chain = certificates.unwrap_or_default().iter().map(|c| c.clone().into_owned());
+        let entry = credentials.register().enter(caller.clone(), chain.collect());
+        Ok(Self { stream, caller, entry })
+    }
+
+    /// What reading and writing have come to, once the connection was ended from this side.
+    fn ended(&mut self, cx: &mut Context<'_>) -> Option<io::Error> {
+        let ended = self.entry.poll_ended(cx).is_ready();
+        ended.then(|| io::Error::new(io::ErrorKind::ConnectionAborted, "the caller is refused"))
     }
 }
 
@@ -57,13 +68,16 @@ impl Connected for LocalConnection {
 }
 
 macro_rules! delegate_io {
-    ($type:ident, $field:tt) => {
+    ($type:ident, $field:tt $(, $ended:ident)?) => {
         impl AsyncRead for $type {
             fn poll_read(
                 mut self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
                 buf: &mut ReadBuf<'_>,
             ) -> Poll<io::Result<()>> {
+                $(if let Some(error) = self.$ended(cx) {
+                    return Poll::Ready(Err(error));
+                })?
                 Pin::new(&mut self.$field).poll_read(cx, buf)
             }
         }
@@ -74,6 +88,9 @@ macro_rules! delegate_io {
                 cx: &mut Context<'_>,
                 buf: &[u8],
             ) -> Poll<io::Result<usize>> {
+                $(if let Some(error) = self.$ended(cx) {
+                    return Poll::Ready(Err(error));
+                })?
                 Pin::new(&mut self.$field).poll_write(cx, buf)
             }
 
@@ -91,5 +108,5 @@ macro_rules! delegate_io {
     };
 }
 
-delegate_io!(Connection, stream);
+delegate_io!(Connection, stream, ended);
 delegate_io!(LocalConnection, 0);

@@ -1,5 +1,5 @@
 //! TLS 1.3 settings and channels from a node's identity. New connections use the newest identity, so a renewed certificate
-//! needs no restart.
+//! and changed roots need no restart; accepted connections of whom the newest roots do not believe are ended.
 
 use std::io;
 use std::sync::Arc;
@@ -8,13 +8,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use hyper_util::rt::TokioIo;
 use rustls::client::danger::ServerCertVerifier;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::NoServerSessionStorage;
+use rustls::sign::SingleCertAndKey;
 use rustls::version::TLS13;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ServerConfig};
+use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -22,7 +22,9 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
 use crate::caller::MANAGER_UNIT;
-use crate::{CaError, Identity};
+use crate::register::Register;
+use crate::trust::{Times, Verifier, provider};
+use crate::{CaError, Caller, Identity};
 
 /// How long a connection may take to be made: longer than a handshake over a bad line, shorter than an election.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -35,12 +37,15 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub struct Credentials {
     shared: Arc<ArcSwap<Identity>>,
+    register: Register,
+    changes: watch::Sender<()>,
 }
 
 impl Credentials {
     /// Credentials of `identity`.
     pub fn new(identity: Identity) -> Self {
-        Self { shared: Arc::new(ArcSwap::from_pointee(identity)) }
+        let shared = Arc::new(ArcSwap::from_pointee(identity));
+        Self { shared, register: Register::default(), changes: watch::Sender::new(()) }
     }
 
     /// The newest identity.
@@ -48,28 +53,46 @@ impl Credentials {
         self.shared.load_full()
     }
 
-    /// Uses `identity` for every connection from now on.
-    pub fn replace(&self, identity: Identity) {
-        self.shared.store(Arc::new(identity));
+    /// Tells when the identity is replaced.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
-    /// For a listener: a client's certificate is asked for and, if shown, must be of our root.
+    /// Uses `identity` for every connection from now on. Accepted connections whose certificates do not lead to its roots
+    /// end.
+    pub fn replace(&self, identity: Identity) {
+        let trust = identity.trust();
+        let before = self.shared.swap(Arc::new(identity));
+        self.changes.send_replace(());
+        if before.trust().digests() != trust.digests() {
+            self.register.close(|_, chain| {
+                !chain.is_empty() && trust.verify_apart_from_time(chain).is_err()
+            });
+        }
+    }
+
+    /// Ends the accepted connections of the callers that are `unwanted`. Tells how many.
+    pub fn disconnect(&self, unwanted: impl Fn(&Caller) -> bool) -> usize {
+        self.register.close(|caller, _| unwanted(caller))
+    }
+
+    /// The connections that were accepted and are open.
+    pub(crate) fn register(&self) -> &Register {
+        &self.register
+    }
+
+    /// For a listener: a client's certificate is asked for and, if shown, must be of a root of ours and of our cluster.
     pub fn server_tls(&self) -> Result<Arc<ServerConfig>, CaError> {
         let identity = self.identity();
-        let roots = Arc::new(root_store(&identity.root_pem)?);
-        let provider = provider();
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
-            .allow_unauthenticated()
-            .build()
-            .map_err(|e| CaError::malformed("client verifier", e))?;
-        let (chain, key) = key_material(&identity)?;
-        let mut config = ServerConfig::builder_with_provider(provider)
+        let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&TLS13])
             .map_err(|e| CaError::malformed("tls settings", e))?
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(chain, key)
-            .map_err(|e| CaError::malformed("node certificate", e))?;
+            .with_client_cert_verifier(verifier(&identity))
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity.certified())));
         config.alpn_protocols = vec![b"h2".to_vec()];
+        // Nobody comes back without showing its certificate.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
         Ok(Arc::new(config))
     }
 
@@ -88,17 +111,22 @@ impl Credentials {
         connect_lazily(addr, name, move || credentials.client_tls())
     }
 
-    fn client_tls(&self) -> Result<ClientConfig, CaError> {
+    pub(crate) fn client_tls(&self) -> Result<ClientConfig, CaError> {
         let identity = self.identity();
-        let (chain, key) = key_material(&identity)?;
         let config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&TLS13])
             .map_err(|e| CaError::malformed("tls settings", e))?
-            .with_root_certificates(root_store(&identity.root_pem)?)
-            .with_client_auth_cert(chain, key)
-            .map_err(|e| CaError::malformed("node certificate", e))?;
+            .dangerous()
+            .with_custom_certificate_verifier(verifier(&identity))
+            .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity.certified())));
         Ok(config)
     }
+}
+
+/// Believes the members of the identity's cluster, by its clock and roots.
+fn verifier(identity: &Identity) -> Arc<Verifier> {
+    let times = Times::Corrected(identity.clock_offset());
+    Arc::new(Verifier::new(identity.trust(), times, Some(&identity.cluster_id)))
 }
 
 /// Settings of a client that has no certificate and trusts what `verifier` trusts.
@@ -153,28 +181,4 @@ async fn connect(
     let tcp = TcpStream::connect(addr).await?;
     tcp.set_nodelay(true)?;
     TlsConnector::from(Arc::new(config)).connect(name, tcp).await
-}
-
-pub(crate) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(aws_lc_rs::default_provider())
-}
-
-pub(crate) fn root_store(root_pem: &str) -> Result<RootCertStore, CaError> {
-    let mut store = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(root_pem.as_bytes()) {
-        let certificate = certificate.map_err(|e| CaError::malformed("root certificate", e))?;
-        store.add(certificate).map_err(|e| CaError::malformed("root certificate", e))?;
-    }
-    Ok(store)
-}
-
-type KeyMaterial = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
-
-fn key_material(identity: &Identity) -> Result<KeyMaterial, CaError> {
-    let chain = CertificateDer::pem_slice_iter(identity.certificate_pem.as_bytes())
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| CaError::malformed("node certificate", e))?;
-    let key = PrivateKeyDer::from_pem_slice(identity.key_pem.as_bytes())
-        .map_err(|e| CaError::malformed("node key", e))?;
-    Ok((chain, key))
 }

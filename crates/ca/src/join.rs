@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use swarm_api::GetRootCaRequest;
@@ -13,10 +12,12 @@ use swarm_api::node_ca_client::NodeCaClient;
 use tonic::transport::Channel;
 
 use crate::caller::MANAGER_UNIT;
-use crate::credentials::{anonymous_tls, connect_lazily, provider, root_store};
+use crate::credentials::{anonymous_tls, connect_lazily};
+use crate::trust::{MAX_SKEW, Times, Trust, Verifier, only_tls13, provider};
 use crate::{CaError, JoinToken, Root};
 
-/// Fetches the root of the cluster at `addr` and checks it against `token`. Nothing secret is sent.
+/// Fetches the root of the cluster at `addr` and checks it against `token`. Nothing secret is sent. A cluster that is
+/// replacing its root shows both; the one that the token names counts.
 pub async fn fetch_root(addr: &str, token: &JoinToken) -> Result<Root, CaError> {
     let verifier = Arc::new(AnyServer(provider()));
     let channel = connect_lazily(addr, MANAGER_UNIT, move || anonymous_tls(verifier.clone()))?;
@@ -26,23 +27,23 @@ pub async fn fetch_root(addr: &str, token: &JoinToken) -> Result<Root, CaError> 
     };
     let answer =
         NodeCaClient::new(channel).get_root_ca(GetRootCaRequest {}).await.map_err(unreachable)?;
-    let root = Root::from_pem(&answer.into_inner().certificate_pem, None)?;
-    if root.digest() != token.digest() {
-        return Err(CaError::WrongRoot {
+    let mut roots = Root::each_in(&answer.into_inner().certificate_pem)?;
+    match roots.iter().position(|root| root.digest() == token.digest()) {
+        Some(index) => Ok(roots.swap_remove(index)),
+        None => Err(CaError::WrongRoot {
             addr: addr.to_owned(),
             wanted: token.digest().to_owned(),
-            found: root.digest(),
-        });
+            found: roots.first().map(Root::digest).unwrap_or_default(),
+        }),
     }
-    Ok(root)
 }
 
 /// A channel to a manager of the cluster of `root`, without a certificate of our own.
 pub async fn anonymous_channel(addr: &str, root: &Root) -> Result<Channel, CaError> {
-    let roots = Arc::new(root_store(root.certificate_pem())?);
-    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider())
-        .build()
-        .map_err(|e| CaError::malformed("server verifier", e))?;
+    let trust = Arc::new(Trust::of(root.certificate_pem())?);
+    // This host's clock may be ahead of the managers' by so much; if it is behind, their certificates are backdated.
+    let ahead = i64::try_from(MAX_SKEW.as_secs()).unwrap_or(i64::MAX);
+    let verifier = Arc::new(Verifier::new(trust, Times::Corrected(ahead), None));
     connect_lazily(addr, MANAGER_UNIT, move || anonymous_tls(verifier.clone()))
 }
 
@@ -76,11 +77,11 @@ impl ServerCertVerifier for AnyServer {
 
     fn verify_tls12_signature(
         &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+        Err(only_tls13())
     }
 
     fn verify_tls13_signature(

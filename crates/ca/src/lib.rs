@@ -11,8 +11,13 @@ mod error;
 mod identity;
 mod join;
 mod lock;
+mod recovery;
+mod register;
 mod root;
+#[cfg(test)]
+mod tests;
 mod token;
+mod trust;
 
 pub use caller::{Caller, caller_of};
 pub use connection::{Connection, LocalConnection};
@@ -21,5 +26,7 @@ pub use error::CaError;
 pub use identity::{Identity, Kept, Nameplate, new_csr};
 pub use join::{anonymous_channel, fetch_root};
 pub use lock::{KeyTextError, RecoveryKey, UnlockKey, WrapKey, WrongKey};
-pub use root::Root;
+pub use recovery::{Claim, check as check_recovery, prove as prove_recovery, recovery_channel};
+pub use root::{BACKDATE, Root};
 pub use token::{JoinToken, TokenError};
+pub use trust::MAX_SKEW;

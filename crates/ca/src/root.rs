@@ -1,11 +1,12 @@
-//! The cluster's root: an ECDSA P-256 key that signs every node's certificate. The subject of a certificate is decided here,
-//! whatever the request says.
+//! The cluster's root: a key that signs every node's certificate, ECDSA P-256 unless the user brings another. The subject of
+//! a certificate is decided here, whatever the request says.
 
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType,
+    BasicConstraints, Certificate, CertificateParams, CertificateSigningRequestParams, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 use rustls_pki_types::pem::PemObject;
@@ -18,12 +19,18 @@ use crate::CaError;
 use crate::caller::unit_of;
 use crate::token::base36_digest;
 
+mod adopt;
+mod cross;
+#[cfg(test)]
+mod tests;
+
 /// Life of a root.
 const ROOT_LIFE: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
 /// Certificates are valid since before they were made, so that a clock that is behind by up to this accepts them.
-const BACKDATE: Duration = Duration::from_secs(24 * 3600);
+pub const BACKDATE: Duration = Duration::from_secs(24 * 3600);
 
 /// The root certificate, with its key where this node may sign.
+#[derive(Clone)]
 pub struct Root {
     certificate_pem: String,
     certificate: CertificateDer<'static>,
@@ -34,6 +41,7 @@ impl Root {
     /// A new root for a new cluster.
     pub fn generate(cluster_id: &str, now: SystemTime) -> Result<Self, CaError> {
         let key = KeyPair::generate().map_err(|e| CaError::malformed("root key", e))?;
+        let key = Zeroizing::new(key);
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "swarm-ca");
         params.distinguished_name.push(DnType::OrganizationName, cluster_id);
@@ -42,19 +50,32 @@ impl Root {
         params.not_before = OffsetDateTime::from(now) - BACKDATE;
         params.not_after = OffsetDateTime::from(now) + ROOT_LIFE;
         let certificate =
-            params.self_signed(&key).map_err(|e| CaError::malformed("root certificate", e))?;
-        Self::from_pem(&certificate.pem(), Some(&key.serialize_pem()))
+            params.self_signed(&*key).map_err(|e| CaError::malformed("root certificate", e))?;
+        let key_pem = Zeroizing::new(key.serialize_pem());
+        Self::from_pem(&certificate.pem(), Some(&key_pem))
     }
 
-    /// A root read from the store or from a remote.
+    /// A root read from the store or from a remote; of several certificates the first.
     pub fn from_pem(certificate_pem: &str, key_pem: Option<&str>) -> Result<Self, CaError> {
         let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
             .map_err(|e| CaError::malformed("root certificate", e))?;
         Ok(Self {
-            certificate_pem: certificate_pem.to_owned(),
+            certificate_pem: to_pem(&certificate),
             certificate,
             key_pem: key_pem.map(|key| Zeroizing::new(key.to_owned())),
         })
+    }
+
+    /// All roots in `pem`, without keys.
+    pub fn each_in(pem: &str) -> Result<Vec<Self>, CaError> {
+        let certificates = CertificateDer::pem_slice_iter(pem.as_bytes());
+        let one = |certificate: Result<CertificateDer<'static>, _>| {
+            let certificate = certificate
+                .map_err(|e: rustls_pki_types::pem::Error| CaError::malformed("root", e))?;
+            let certificate_pem = to_pem(&certificate);
+            Ok(Self { certificate_pem, certificate, key_pem: None })
+        };
+        certificates.map(one).collect()
     }
 
     /// The certificate, PEM.
@@ -74,10 +95,10 @@ impl Root {
 
     /// SHA-256 of the certificate's DER in 50 characters of base 36: what a join token pins.
     pub fn digest(&self) -> String {
-        base36_digest(digest(&SHA256, &self.certificate).as_ref())
+        digest_of(&self.certificate)
     }
 
-    /// Signs the request's key for a node. Returns the chain in PEM, leaf first.
+    /// Signs the request's key for a node. Returns its certificate in PEM.
     pub fn issue(
         &self,
         csr_der: &[u8],
@@ -87,10 +108,6 @@ impl Root {
         validity: Duration,
         now: SystemTime,
     ) -> Result<String, CaError> {
-        let key_pem = self.key_pem.as_ref().ok_or(CaError::NoKey)?;
-        let key = KeyPair::from_pem(key_pem).map_err(|e| CaError::malformed("root key", e))?;
-        let issuer = Issuer::from_ca_cert_der(&self.certificate, key)
-            .map_err(|e| CaError::malformed("root certificate", e))?;
         let request =
             CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(csr_der))
                 .map_err(|e| CaError::malformed("certificate request", e))?;
@@ -105,52 +122,38 @@ impl Root {
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.not_before = OffsetDateTime::from(now) - BACKDATE;
         params.not_after = OffsetDateTime::from(now) + validity;
-        let certificate = params
-            .signed_by(&request.public_key, &issuer)
-            .map_err(|e| CaError::malformed("node certificate", e))?;
-        Ok(certificate.pem())
+        self.sign("node certificate", |issuer| params.signed_by(&request.public_key, issuer))
+    }
+
+    /// What `make` signs with this root's key, PEM. The key is read for this once and wiped.
+    fn sign(
+        &self,
+        what: &'static str,
+        make: impl FnOnce(&Issuer<'_, &KeyPair>) -> Result<Certificate, rcgen::Error>,
+    ) -> Result<String, CaError> {
+        let key_pem = self.key_pem.as_ref().ok_or(CaError::NoKey)?;
+        let key = KeyPair::from_pem(key_pem).map_err(|e| CaError::malformed("root key", e))?;
+        let key = Zeroizing::new(key);
+        let issuer = Issuer::from_ca_cert_der(&self.certificate, &*key)
+            .map_err(|e| CaError::malformed("root certificate", e))?;
+        Ok(make(&issuer).map_err(|e| CaError::malformed(what, e))?.pem())
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::caller::Subject;
-    use crate::new_csr;
+/// A certificate as text (RFC 7468): base 64 in lines of 64.
+fn to_pem(certificate: &CertificateDer<'_>) -> String {
+    let text = base64::engine::general_purpose::STANDARD.encode(certificate);
+    let lines: Vec<_> = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+}
 
-    #[test]
-    fn the_subject_is_what_the_root_says_not_what_the_request_says() {
-        let now = SystemTime::now();
-        let root = Root::generate("c1", now).unwrap();
-        let (_, csr) = new_csr().unwrap();
-        let year = Duration::from_secs(365 * 24 * 3600);
-        let pem = root.issue(&csr, "n1", NodeRole::Manager, "c1", year, now).unwrap();
-        let leaf = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
-        let subject = Subject::of(&leaf).unwrap();
-        assert_eq!((subject.node_id.as_str(), subject.cluster_id.as_str()), ("n1", "c1"));
-        assert_eq!(subject.role, NodeRole::Manager);
-    }
+/// What a join token says of a root.
+pub(crate) fn digest_of(certificate: &CertificateDer<'_>) -> String {
+    base36_digest(digest(&SHA256, certificate).as_ref())
+}
 
-    #[test]
-    fn a_request_that_was_tampered_with_is_refused() {
-        let now = SystemTime::now();
-        let root = Root::generate("c1", now).unwrap();
-        let (_, mut csr) = new_csr().unwrap();
-        let last = csr.len() - 1;
-        csr[last] ^= 1;
-        let hour = Duration::from_secs(3600);
-        assert!(root.issue(&csr, "n1", NodeRole::Worker, "c1", hour, now).is_err());
-    }
-
-    #[test]
-    fn a_root_without_its_key_signs_nothing() {
-        let now = SystemTime::now();
-        let whole = Root::generate("c1", now).unwrap();
-        let public = Root::from_pem(whole.certificate_pem(), None).unwrap();
-        let (_, csr) = new_csr().unwrap();
-        let hour = Duration::from_secs(3600);
-        let result = public.issue(&csr, "n1", NodeRole::Worker, "c1", hour, now);
-        assert!(matches!(result, Err(CaError::NoKey)));
-        assert_eq!(public.digest(), whole.digest());
+impl std::fmt::Debug for Root {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Root").field("digest", &self.digest()).finish_non_exhaustive()
     }
 }

@@ -1,6 +1,7 @@
 //! Commands on the cluster as a whole and on this node's part in it: `swarmctl init`, `join`, …
 //! (also `swarmctl swarm …`).
 
+mod ca;
 mod info;
 mod init;
 mod join;
@@ -34,6 +35,8 @@ pub enum ClusterCommand {
     Leave(leave::LeaveFlags),
     /// Change settings of the cluster
     Update(update::UpdateFlags),
+    /// Show the cluster's root certificate, or replace it
+    Ca(ca::CaFlags),
     /// Show this node and its cluster
     Info(info::InfoFlags),
     /// Unlock this manager after a restart
@@ -71,6 +74,7 @@ impl ClusterCommand {
             Self::JoinToken(flags) => flags.run(client).await,
             Self::Leave(flags) => flags.run(client).await,
             Self::Update(flags) => flags.run(client).await,
+            Self::Ca(flags) => flags.run(client).await,
             Self::Info(flags) => flags.run(client).await,
             Self::Unlock(flags) => flags.run(client).await,
             Self::UnlockKey(flags) => flags.run(client).await,

@@ -1,4 +1,5 @@
-//! Who may call what. Every service asks [`Gate`] first, with the audience of the call.
+//! Who may call what. Every call is judged before its service hears of it: by its path, from the list in `rules`. Services
+//! ask [`Gate`] once more, for who it is that calls.
 //!
 //! Who calls was decided by the TLS layer (see [`swarm_ca::Caller`]) or, for a call passed on by another manager, by
 //! `proxy`. Here it is only judged, against the newest local view.
@@ -6,20 +7,29 @@
 use swarm_api::{Node, NodeRole};
 use swarm_ca::Caller;
 use swarm_raft_store::{Store, View};
+use tonic::body::Body;
 use tonic::{Request, Status};
+
+mod guard;
+mod rules;
+
+pub use guard::Guard;
+pub use rules::audience;
 
 /// Whom a call is for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Audience {
     /// Anyone, also without a certificate.
     Anyone,
-    /// Any node of the cluster.
-    Members,
+    /// Any node of the cluster, for itself.
+    Nodes,
     /// Users: root on a manager's host, or a manager's certificate.
     Operators,
     /// Managers speaking Raft. A certificate is enough unless the view knows that its node is no manager any more: a
     /// follower that lags may not know yet that its leader was promoted, and must hear it all the same to catch up.
     Peers,
+    /// Root on this host, about this host: no manager answers it for another node.
+    Host,
 }
 
 /// Judges callers against the store's newest view.
@@ -47,9 +57,19 @@ impl Gate {
         judge(&self.store.view(), &self.cluster_id, caller, audience)
     }
 
+    /// Whether the call may go on to its service, by its path.
+    pub fn check(&self, request: &http::Request<Body>) -> Result<(), Status> {
+        let path = request.uri().path();
+        let caller = request.extensions().get::<Caller>().unwrap_or(&Caller::Anonymous);
+        match audience(path) {
+            Some(audience) => self.judge(caller, audience),
+            None => Err(Status::unimplemented(format!("there is no call {path} here"))),
+        }
+    }
+
     /// The id of the calling node; the local socket has none.
     pub fn admit_node<T>(&self, request: &Request<T>) -> Result<String, Status> {
-        match self.admit(request, Audience::Members)? {
+        match self.admit(request, Audience::Nodes)? {
             Caller::Node { node_id, .. } => Ok(node_id),
             _ => Err(Status::permission_denied("this call needs a node's certificate")),
         }
@@ -65,10 +85,7 @@ fn judge(view: &View, cluster: &str, caller: &Caller, audience: Audience) -> Res
         Caller::Anonymous => {
             return Err(Status::unauthenticated("this call needs a certificate of the swarm"));
         }
-        Caller::Local if audience == Audience::Peers => {
-            return Err(Status::permission_denied("this call needs a manager's certificate"));
-        }
-        Caller::Local => return Ok(()),
+        Caller::Local => return judge_local(audience),
         Caller::Node { node_id, role, cluster_id } => (node_id, *role, cluster_id),
     };
     if cluster_id != cluster {
@@ -82,7 +99,10 @@ fn judge(view: &View, cluster: &str, caller: &Caller, audience: Audience) -> Res
         )));
     }
     let manager = match audience {
-        Audience::Members => return Ok(()),
+        Audience::Nodes => return judge_member(view, node_id),
+        Audience::Host => {
+            return Err(Status::permission_denied("only root on the node itself may call this"));
+        }
         Audience::Peers => role == NodeRole::Manager && !was_manager(view, node_id),
         _ => role == NodeRole::Manager && is_manager(view, node_id),
     };
@@ -90,6 +110,26 @@ fn judge(view: &View, cluster: &str, caller: &Caller, audience: Audience) -> Res
         true => Ok(()),
         false => Err(Status::permission_denied(format!(
             "node {node_id} is a worker: only managers may view or modify the state of the swarm"
+        ))),
+    }
+}
+
+fn judge_local(audience: Audience) -> Result<(), Status> {
+    match audience {
+        Audience::Peers => {
+            Err(Status::permission_denied("this call needs a manager's certificate"))
+        }
+        Audience::Nodes => Err(Status::permission_denied("this call needs a node's certificate")),
+        _ => Ok(()),
+    }
+}
+
+/// A certificate outlives the note that its node was removed, if it was issued for longer than is usual now.
+fn judge_member(view: &View, node_id: &str) -> Result<(), Status> {
+    match view.get::<Node>(node_id).is_some() || view.cluster().is_none() {
+        true => Ok(()),
+        false => Err(Status::permission_denied(format!(
+            "node {node_id} is not part of this swarm: join it again"
         ))),
     }
 }
@@ -109,7 +149,7 @@ fn is_manager(view: &View, node_id: &str) -> bool {
 
 /// Not the contrary of [`is_manager`]: of a node that this replica knows as a worker, or not at all, it may just not have
 /// heard yet that it was promoted.
-fn was_manager(view: &View, node_id: &str) -> bool {
+pub(crate) fn was_manager(view: &View, node_id: &str) -> bool {
     view.get::<Node>(node_id).is_some_and(|n| n.was_manager && n.role() == NodeRole::Worker)
 }
 

@@ -1,14 +1,15 @@
 //! Issues identities: the root to whoever asks, a certificate to who shows a join token, a new one to a node that has one.
 //!
+//! A node whose certificate has expired proves its key instead (`recovery`).
+//!
 //! Issuing makes the node's object. Its id is derived from the certificate request, so a joiner that asks again becomes the
 //! same node. Roles are changed elsewhere (`membership`): a renewal only carries the node's role as it is now.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use swarm_api::time::or_default;
 use swarm_api::*;
-use swarm_ca::{JoinToken, Root};
+use swarm_ca::JoinToken;
 use swarm_raft_store::{Store, View};
 use tonic::{Request, Response, Status};
 
@@ -17,8 +18,14 @@ use crate::clock::Clock;
 use crate::object_id;
 use crate::refusal::Refusal;
 use failures::FailureLimit;
+use signer::Signer;
+
+pub use recovery::Recovery;
+pub use signer::{issuing_digest, trusted_roots};
 
 mod failures;
+mod recovery;
+mod signer;
 #[cfg(test)]
 mod tests;
 
@@ -39,79 +46,113 @@ impl NodeCa {
         Self { store, clock, gate, failures: Mutex::default() }
     }
 
+    /// Signs and makes the node's object in one go, unless an earlier try has made it: a root that is replaced meanwhile
+    /// does not leave a node behind that nobody waits for.
     async fn issue(
         &self,
         request: IssueCertificateRequest,
     ) -> Result<IssueCertificateResponse, Refusal> {
         let now = self.clock.now();
-        let view = self.store.view();
-        let cluster = view.cluster().ok_or_else(preparing)?;
-        let role = role_of(cluster, &request.token).ok_or_else(|| self.refuse_token(now))?;
         let node_id = object_id::of_bytes(&request.csr_der);
-        // A node that asks again has the role that it has by now.
-        let role = view.get::<Node>(&node_id).map_or(role, Node::role);
-        let certificate_pem = sign(&view, cluster, &request.csr_der, &node_id, role, now)?;
-        self.admit(&node_id, role, &request).await?;
-        let root_ca_pem = cluster.root_ca.as_ref().map(|r| r.certificate_pem.clone());
+        // Guesses do not get as far as a transaction.
+        let known = self.store.view().cluster().map(|c| role_of(c, &request.token).is_some());
+        if !known.ok_or_else(preparing)? {
+            return Err(self.refuse_token(now));
+        }
+        let issued = self.store.transact(self.clock.now_nanos(), |tx| {
+            let view = tx.view().clone();
+            let cluster = view.cluster().ok_or_else(preparing)?;
+            let role = role_of(cluster, &request.token).ok_or_else(|| self.refuse_token(now))?;
+            if let Some(node) = view.get::<Node>(&node_id) {
+                // A node that asks again has the role that it has by now.
+                return answer(&view, cluster, &request.csr_der, &node_id, node.role(), now);
+            }
+            let answer = answer(&view, cluster, &request.csr_der, &node_id, role, now)?;
+            let spec = NodeSpec {
+                annotations: Some(Annotations::default()),
+                desired_role: role.into(),
+                availability: request.availability,
+            };
+            tx.create(new_node(&node_id, &request.hostname, spec))?;
+            Ok::<_, Refusal>(answer)
+        });
+        let issued = issued.await?;
+        let data_path_port = self.store.view().cluster().map_or(0, |c| c.data_path_port);
         Ok(IssueCertificateResponse {
             node_id,
-            role: role.into(),
-            certificate_pem,
-            root_ca_pem: root_ca_pem.unwrap_or_default(),
-            data_path_port: cluster.data_path_port,
+            role: issued.role,
+            certificate_pem: issued.certificate_pem,
+            root_ca_pem: issued.root_ca_pem,
+            data_path_port,
         })
     }
 
     /// A wrong token costs the guesser time; right ones always pass.
     fn refuse_token(&self, now: SystemTime) -> Refusal {
+        let text = "a valid join token is necessary to join this cluster: ask a manager with \
+             `swarmctl join-token worker` or `swarmctl join-token manager`";
+        self.refuse(now, Refusal::Denied(text.into()))
+    }
+
+    /// `why`, unless it was said too often of late.
+    fn refuse(&self, now: SystemTime, why: Refusal) -> Refusal {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         match failures.count(now) {
-            true => Refusal::Denied(
-                "a valid join token is necessary to join this cluster: ask a manager with \
-                 `swarmctl join-token worker` or `swarmctl join-token manager`"
-                    .into(),
-            ),
+            true => why,
             false => Refusal::TooOften("too many failed attempts to join: wait a minute".into()),
         }
     }
 
-    /// Makes the node's object, unless an earlier try has.
-    async fn admit(
-        &self,
-        node_id: &str,
-        role: NodeRole,
-        request: &IssueCertificateRequest,
-    ) -> Result<(), Refusal> {
-        self.store
-            .transact(self.clock.now_nanos(), |tx| {
-                if tx.view().get::<Node>(node_id).is_some() {
-                    return Ok(());
-                }
-                let spec = NodeSpec {
-                    annotations: Some(Annotations::default()),
-                    desired_role: role.into(),
-                    availability: request.availability,
-                };
-                Ok(tx.create(new_node(node_id, &request.hostname, spec))?)
-            })
-            .await
-    }
-
-    fn renew(&self, node_id: &str, csr_der: &[u8]) -> Result<RenewCertificateResponse, Refusal> {
+    fn renew(&self, node_id: &str, csr_der: &[u8]) -> Result<Issued, Refusal> {
         let view = self.store.view();
         let cluster = view.cluster().ok_or_else(preparing)?;
-        let node = view.get::<Node>(node_id).ok_or_else(|| {
-            Refusal::Denied(format!("node {node_id} is not part of this swarm: join it again"))
-        })?;
-        let now = self.clock.now();
-        let certificate_pem = sign(&view, cluster, csr_der, node_id, node.role(), now)?;
-        let root_ca_pem = cluster.root_ca.as_ref().map(|r| r.certificate_pem.clone());
-        Ok(RenewCertificateResponse {
-            role: node.role,
-            certificate_pem,
-            root_ca_pem: root_ca_pem.unwrap_or_default(),
-        })
+        renewed(&view, cluster, node_id, csr_der, self.clock.now())
     }
+}
+
+/// What is issued, with all that belongs to it.
+type Issued = RenewCertificateResponse;
+
+/// A certificate for a member, with the role that it has now.
+fn renewed(
+    view: &View,
+    cluster: &Cluster,
+    node_id: &str,
+    csr_der: &[u8],
+    now: SystemTime,
+) -> Result<Issued, Refusal> {
+    let node = view.get::<Node>(node_id).ok_or_else(|| {
+        Refusal::Denied(format!("node {node_id} is not part of this swarm: join it again"))
+    })?;
+    answer(view, cluster, csr_der, node_id, node.role(), now)
+}
+
+/// A certificate of the cluster's root for a node that was not removed.
+pub(crate) fn sign(
+    view: &View,
+    cluster: &Cluster,
+    csr_der: &[u8],
+    node_id: &str,
+    role: NodeRole,
+    now: SystemTime,
+) -> Result<String, Refusal> {
+    answer(view, cluster, csr_der, node_id, role, now).map(|issued| issued.certificate_pem)
+}
+
+fn answer(
+    view: &View,
+    cluster: &Cluster,
+    csr_der: &[u8],
+    node_id: &str,
+    role: NodeRole,
+    now: SystemTime,
+) -> Result<Issued, Refusal> {
+    if is_removed(view, node_id) {
+        return Err(Refusal::Denied(format!("node {node_id} was removed from the swarm")));
+    }
+    let certificate_pem = Signer::of(cluster)?.sign(csr_der, node_id, role, now)?;
+    let root_ca_pem = cluster.root_ca.as_ref().map(trusted_roots).unwrap_or_default();
+    Ok(Issued { role: role.into(), certificate_pem, root_ca_pem })
 }
 
 /// The object of a node that has just been given an identity.
@@ -145,27 +186,6 @@ fn role_of(cluster: &Cluster, text: &str) -> Option<NodeRole> {
     matches(&tokens.worker).then_some(NodeRole::Worker)
 }
 
-/// A certificate of the cluster's root for a node that was not removed.
-pub(crate) fn sign(
-    view: &View,
-    cluster: &Cluster,
-    csr_der: &[u8],
-    node_id: &str,
-    role: NodeRole,
-    now: SystemTime,
-) -> Result<String, Refusal> {
-    if is_removed(view, node_id) {
-        return Err(Refusal::Denied(format!("node {node_id} was removed from the swarm")));
-    }
-    let root = cluster.root_ca.as_ref().ok_or_else(preparing)?;
-    let root = Root::from_pem(&root.certificate_pem, Some(&root.key_pem))
-        .map_err(|error| Refusal::Internal(error.to_string()))?;
-    let expiry = cluster.spec.as_ref().and_then(|s| s.node_cert_expiry.as_ref());
-    let validity = or_default(expiry, CERT_EXPIRY);
-    root.issue(csr_der, node_id, role, &cluster.id, validity, now)
-        .map_err(|error| Refusal::Invalid(error.to_string()))
-}
-
 #[tonic::async_trait]
 impl node_ca_server::NodeCa for NodeCa {
     async fn get_root_ca(
@@ -175,7 +195,7 @@ impl node_ca_server::NodeCa for NodeCa {
         self.gate.admit(&request, Audience::Anyone)?;
         let view = self.store.view();
         let root = view.cluster().and_then(|c| c.root_ca.as_ref()).ok_or_else(preparing)?;
-        let certificate_pem = root.certificate_pem.clone();
+        let certificate_pem = trusted_roots(root);
         Ok(Response::new(GetRootCaResponse { certificate_pem }))
     }
 

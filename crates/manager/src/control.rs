@@ -24,6 +24,7 @@ mod node;
 mod ports;
 pub(crate) mod redact;
 mod resolve;
+mod root_ca;
 mod secret;
 mod service;
 mod task;
@@ -98,6 +99,7 @@ control! {
     update_cluster(UpdateClusterRequest) -> UpdateClusterResponse = cluster::update;
     get_unlock_key(GetUnlockKeyRequest) -> GetUnlockKeyResponse = keys::unlock;
     get_recovery_key(GetRecoveryKeyRequest) -> GetRecoveryKeyResponse = keys::recovery;
+    rotate_root_ca(RotateRootCaRequest) -> RotateRootCaResponse = root_ca::rotate;
 
     list_nodes(ListNodesRequest) -> ListNodesResponse = node::list;
     get_node(GetNodeRequest) -> GetNodeResponse = node::get;

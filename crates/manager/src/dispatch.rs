@@ -17,7 +17,8 @@ mod stream;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use swarm_api::time::to_proto;
+use prost_types::Timestamp;
+use swarm_api::time::{to_nanos, to_proto};
 use swarm_api::{
     AssignmentsMessage, AssignmentsRequest, HeartbeatRequest, HeartbeatResponse, SessionMessage,
     SessionRequest, Task, UpdateTaskStatusRequest, UpdateTaskStatusResponse, dispatcher_server,
@@ -33,6 +34,7 @@ use tonic::{Request, Response, Status};
 use crate::authorize::is_removed;
 use crate::clock::Clock;
 use crate::refusal::Refusal;
+use register::Heard;
 use session::{Session, Sessions};
 use status::Report;
 
@@ -177,6 +179,10 @@ impl dispatcher_server::Dispatcher for Dispatcher {
         let view = self.shared.store.view();
         session.extend(liveness::grace(&view));
         register::revive(&self.shared, &session).await?;
+        let request = request.into_inner();
+        let ahead = |sent: Timestamp| (to_nanos(&sent) - self.shared.clock.now_nanos()) / 1_000_000;
+        let heard = Heard { tls: request.tls, skew_ms: request.sent_at.map(ahead) };
+        register::note(&self.shared, &session, &heard).await?;
         let period = Some(to_proto(liveness::period(&view)));
         Ok(Response::new(HeartbeatResponse { period }))
     }

@@ -24,7 +24,7 @@ impl DispatcherService {
     }
 
     fn present<T>(&self, request: &Request<T>) -> Result<Dispatcher, Status> {
-        self.gate.admit(request, Audience::Members)?;
+        self.gate.admit(request, Audience::Nodes)?;
         let seat = self.seats.borrow();
         let dispatcher = seat.leading().map(|leading| leading.dispatcher.clone());
         dispatcher.ok_or_else(|| Status::unavailable(NO_LEADER))

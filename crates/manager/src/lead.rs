@@ -18,6 +18,7 @@ use crate::logs::Broker;
 use crate::membership::{self, RoleManager};
 use crate::quorum::Quorum;
 use crate::reconcile;
+use crate::rotation::Finisher;
 use crate::seat::{Leading, Seat};
 use crate::seed::{self, ClusterSeed};
 
@@ -148,6 +149,8 @@ impl Lead {
             RoleManager::new(store.clone(), quorum, self.clock.clone(), self.own_id.clone());
         let roles = roles.run(term.clone());
         actors.spawn(async { ("role manager", roles.await.map_err(|e| e.to_string())) });
+        let rotation = Finisher::new(store.clone(), self.clock.clone()).run(term.clone());
+        actors.spawn(async { ("root rotation", rotation.await.map_err(|e| e.to_string())) });
         let dispatcher = Dispatcher::by(store.clone(), self.clock.clone(), term.clone());
         let liveness = dispatcher.clone().run();
         actors.spawn(async { ("dispatcher", liveness.await.map_err(|e| e.to_string())) });

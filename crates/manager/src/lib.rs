@@ -22,12 +22,14 @@ pub mod watch_service;
 
 mod budget;
 mod dispatcher_front;
+mod doorkeeper;
 mod lead;
 mod membership;
 mod object_id;
 mod peers;
 mod proxy;
 mod raft_service;
+mod rotation;
 mod seat;
 mod seed;
 #[cfg(feature = "simulation")]

@@ -17,6 +17,7 @@ use tonic::service::Routes;
 use crate::backup::Backup;
 use crate::clock::Clock;
 use crate::custody::{self, Custodian};
+use crate::doorkeeper;
 use crate::lead::Lead;
 use crate::peers::Peers;
 use crate::raft_service::PeerTransport;
@@ -145,6 +146,8 @@ impl Manager {
         if let Some(keeping) = config.keeping {
             manager.keep(keeping);
         }
+        let door = doorkeeper::run(replica.store(), config.credentials.clone());
+        manager.supervise("doorkeeper", manager.until_cancelled(door));
         let (seed, remotes) = match mode {
             Mode::Bootstrap(seed) => (Some(*seed), None),
             Mode::Join { remotes } | Mode::Restart { remotes } => (None, Some(remotes)),
@@ -194,10 +197,7 @@ impl Manager {
             addr,
             state,
         };
-        let cancel = self.0.cancel.clone();
-        self.supervise("way into the group", async move {
-            cancel.run_until_cancelled(entry.run()).await.unwrap_or(Ok(()))
-        });
+        self.supervise("way into the group", self.until_cancelled(entry.run()));
     }
 
     fn watch_replica(&self) {
@@ -217,6 +217,15 @@ impl Manager {
         self.supervise("keeper of the keys", keys);
         let backup = Backup { replica, clock, dir: keeping.snapshots };
         self.supervise("keeper of snapshots", backup.run(self.0.cancel.child_token()));
+    }
+
+    /// `work`, until this manager is shut down.
+    fn until_cancelled<F>(&self, work: F) -> impl Future<Output = Result<(), String>> + use<F>
+    where
+        F: Future<Output = Result<(), String>>,
+    {
+        let cancel = self.0.cancel.clone();
+        async move { cancel.run_until_cancelled(work).await.unwrap_or(Ok(())) }
     }
 
     /// Runs an actor; its failure or panic is this manager's end.

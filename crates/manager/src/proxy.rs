@@ -85,6 +85,8 @@ where
         let passed_on = restore_caller(&self.gate, &mut request)?;
         match taken(&mut self.seats).await? {
             Seat::Here { term, .. } => {
+                // The leader judges: what another manager has heard of may be old.
+                self.gate.check(&request)?;
                 let answer = within(&term, self.inner.call(request)).await?;
                 let answer = answer.unwrap_or_else(|never| match never {});
                 Ok(until(term, answer))

@@ -22,7 +22,7 @@ use swarm_raft_store::{
 pub use swarm_raft_store::ArchiveError;
 
 use crate::authorize::is_removed;
-use crate::ca_service::{new_node, sign};
+use crate::ca_service::{new_node, sign, trusted_roots};
 use crate::manager::new_raft_id;
 use crate::membership::take_role;
 use crate::refusal::Refusal;
@@ -189,8 +189,8 @@ pub fn restore(
     let cluster = view.cluster().ok_or(RecoveryError::Empty("no cluster was made yet"))?;
     let (key, csr) = new_csr()?;
     let pem = sign(&view, cluster, &csr, &heir.node_id, NodeRole::Manager, now)?;
-    let root = cluster.root_ca.as_ref().map(|r| r.certificate_pem.clone()).unwrap_or_default();
-    let identity = Identity::new(pem, key, root)?;
+    let roots = cluster.root_ca.as_ref().map(trusted_roots).unwrap_or_default();
+    let identity = Identity::new(pem, key, roots)?;
     let member = Member { raft_id, node_id: heir.node_id.clone(), addr: heir.addr.clone() };
     found(&dir.join(crate::manager::RAFT_FOLDER), data_key, &member, salvage.next_term, &view)?;
     Ok(identity)

@@ -98,6 +98,8 @@ fn cluster(seed: &ClusterSeed) -> Result<Cluster, Refusal> {
         certificate_pem: seed.root.certificate_pem().to_owned(),
         key_pem: key.to_owned(),
         join_tokens: Some(JoinTokens { worker: token(), manager: token() }),
+        rotation: None,
+        digest: seed.root.digest(),
     };
     let recovery_key = RecoveryKey::generate().map_err(|e| Refusal::Internal(e.to_string()))?;
     let custody = Custody { recovery_key: recovery_key.bytes().to_vec(), ..Custody::default() };

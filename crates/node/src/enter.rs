@@ -230,7 +230,7 @@ async fn enrol_at(
     let data_path_port = port.ok_or_else(|| internal("the manager told no data path port"))?;
     let identity = Identity::new(answer.certificate_pem, key, answer.root_ca_pem);
     Ok(Enrolment {
-        identity: identity.map_err(internal)?,
+        identity: identity.map_err(internal)?.received(SystemTime::now()),
         remote: remote.to_owned(),
         data_path_port,
     })

@@ -2,7 +2,7 @@
 //! say of the node: a new role, new managers; keeps its certificate fresh.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use swarm_agent::fetch::Fetcher;
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
-use crate::certificate::{renew, renewal_time};
+use crate::certificate::Keeper;
 use crate::custodian::NodeCustodian;
 use crate::daemon::{Daemon, NO_CLUSTER};
 use crate::front::Front;
@@ -32,10 +32,8 @@ const PEER_SERVICES: [&str; 1] = ["/swarm.v1.Peer/"];
 const WORKER: &str = "This node is not a swarm manager. Worker nodes can't be used to view or \
      modify cluster state. Please run this command on a manager node or promote the current node \
      to a manager.";
-/// A failed renewal or role change is tried again after this time.
+/// A failed role change is tried again after this time.
 const RETRY: Duration = Duration::from_secs(2);
-/// The certificate's age is looked at this often at least.
-const RENEWAL_CHECK: Duration = Duration::from_secs(3600);
 
 /// A membership.
 pub struct Member {
@@ -46,6 +44,7 @@ pub struct Member {
 struct Life {
     daemon: Arc<Daemon>,
     credentials: Credentials,
+    keeper: Keeper,
     settings: Mutex<Settings>,
     managers: watch::Sender<Vec<String>>,
     agent: Agent,
@@ -140,6 +139,7 @@ impl Member {
         watch_fatal(agent.fatal(), daemon);
         let life = Arc::new(Life {
             daemon: daemon.clone(),
+            keeper: Keeper::new(credentials.clone(), daemon.state.clone()),
             credentials,
             settings: Mutex::new(settings),
             managers,
@@ -160,7 +160,8 @@ impl Member {
         let life = self.life.clone();
         let cancel = life.cancel.clone();
         self.tracker.spawn(async move {
-            cancel.run_until_cancelled(life.keep_fresh()).await;
+            let managers = life.managers.subscribe();
+            cancel.run_until_cancelled(life.keeper.run(managers)).await;
         });
     }
 
@@ -274,6 +275,7 @@ impl Life {
             let message = news.borrow_and_update().clone();
             if let Some(message) = message {
                 self.learn_managers(&message).await;
+                self.keeper.follow(&message).await;
                 let role = message.node.as_ref().map(|n| n.role());
                 if let Some(role) = role
                     && let Err(error) = self.take_role(role).await
@@ -321,29 +323,13 @@ impl Life {
                 NodeRole::Worker => others(&settings),
                 NodeRole::Manager => settings.managers.clone(),
             };
-            renew(&self.credentials, &self.daemon.state, &managers).await?;
+            self.keeper.renew(&managers).await?;
         }
         if role == NodeRole::Manager {
             self.start_manager(Mode::Join { remotes: others(&settings) }).await?;
         }
         tracing::info!(?role, "role taken");
         Ok(())
-    }
-
-    async fn keep_fresh(&self) {
-        loop {
-            let due = renewal_time(&self.credentials.identity(), rand::random());
-            let wait = due.duration_since(SystemTime::now()).unwrap_or_default();
-            tokio::time::sleep(wait.min(RENEWAL_CHECK)).await;
-            if SystemTime::now() < due {
-                continue;
-            }
-            let managers = self.managers.borrow().clone();
-            if let Err(error) = renew(&self.credentials, &self.daemon.state, &managers).await {
-                tracing::warn!(%error, "renew certificate");
-                tokio::time::sleep(RETRY).await;
-            }
-        }
     }
 }
 

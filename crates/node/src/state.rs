@@ -18,7 +18,8 @@ const KEY_FILE: &str = "store.key";
 const RECOVERY_FILE: &str = "recovery.key";
 const KEY_LEN: usize = 32;
 /// Within the daemon's state folder.
-pub const CLUSTER_FOLDER: &str = "cluster";
+pub const CERTIFICATES_FOLDER: &str = "certificates";
+const CLUSTER_FOLDER: &str = "cluster";
 
 /// Settings that `init` or `join` decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +51,7 @@ impl StateDir {
 
     /// The folder `root` itself.
     pub fn at(root: PathBuf) -> Self {
-        let vault = Vault::new(&root, &root.join("certificates"), &[KEY_FILE, RECOVERY_FILE]);
+        let vault = Vault::new(&root, &root.join(CERTIFICATES_FOLDER), &[KEY_FILE, RECOVERY_FILE]);
         Self { root, vault: Arc::new(vault) }
     }
 
@@ -72,6 +73,11 @@ impl StateDir {
     /// Remembers who this node is.
     pub fn save_identity(&self, identity: &Identity) -> Result<(), CaError> {
         self.vault.save_identity(identity)
+    }
+
+    /// Remembers the roots that `identity` trusts, and nothing else of it.
+    pub fn save_roots(&self, identity: &Identity) -> Result<(), CaError> {
+        identity.save_roots(&self.root.join(CERTIFICATES_FOLDER))
     }
 
     /// Snapshots that the manager makes by itself.

@@ -15,7 +15,7 @@ use crate::output;
 const JOIN_WITHIN: Duration = Duration::from_secs(20);
 
 /// Flags of `join`.
-#[derive(Args, Debug)]
+#[derive(Args)]
 pub struct JoinFlags {
     /// Token from 'swarmctl join-token worker|manager'
     #[arg(long)]
@@ -35,6 +35,13 @@ pub struct JoinFlags {
     /// Address of a manager, as HOST:PORT
     #[arg(value_name = "HOST:PORT", required = true)]
     managers: Vec<String>,
+}
+
+/// Without the token.
+impl std::fmt::Debug for JoinFlags {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JoinFlags").field("managers", &self.managers).finish_non_exhaustive()
+    }
 }
 
 impl JoinFlags {

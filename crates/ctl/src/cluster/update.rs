@@ -1,10 +1,11 @@
 //! `swarmctl update`: settings of the cluster. `init` takes the same ones.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use swarm_api::{AutoSnapshots, ClusterSpec, UpdateClusterRequest};
+use swarm_api::{AutoSnapshots, ClusterSpec, UpdateClusterRequest, duration};
 
 use super::join_token::cluster;
 use super::unlock_key;
@@ -12,8 +13,9 @@ use crate::client::{Client, ask};
 use crate::failure::refuse;
 use crate::output;
 
-/// Below this, nodes would do little else than renew.
-const MIN_EXPIRY: Duration = Duration::from_secs(3600);
+/// Below this, nodes would do little else than renew; above it, certificates could outlive their root.
+const EXPIRY_RANGE: RangeInclusive<Duration> =
+    Duration::from_secs(3600)..=Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// The managers' own values, for when only one of them is changed.
 const AUTO_SNAPSHOT_INTERVAL: Duration = Duration::from_secs(6 * 3600);
@@ -60,12 +62,12 @@ impl SpecFlags {
         refuse("--snapshot-interval", self.snapshot_interval.is_some())?;
         refuse("--max-snapshots", self.max_snapshots.is_some())?;
         refuse("--external-ca", !self.external_ca.is_empty())?;
-        match self.cert_expiry {
-            Some(expiry) if expiry < MIN_EXPIRY => {
-                bail!("--cert-expiry: the minimum certificate expiry time is 1h0m0s")
-            }
-            _ => Ok(()),
-        }
+        self.cert_expiry.map_or(Ok(()), check_expiry)
+    }
+
+    /// Changes how long certificates last, and nothing else.
+    pub fn of_expiry(expiry: Duration) -> Self {
+        Self { cert_expiry: Some(expiry), ..Self::default() }
     }
 
     /// Whether any setting is given.
@@ -122,6 +124,19 @@ impl SpecFlags {
     }
 }
 
+/// Refuses a life that certificates cannot have.
+pub fn check_expiry(expiry: Duration) -> Result<()> {
+    if EXPIRY_RANGE.contains(&expiry) {
+        return Ok(());
+    }
+    bail!(
+        "--cert-expiry {}: minimum certificate expiry time is: {}, maximum: {}",
+        duration::format(expiry),
+        duration::format(*EXPIRY_RANGE.start()),
+        duration::format(*EXPIRY_RANGE.end())
+    )
+}
+
 /// Flags of `update`.
 #[derive(Args, Debug)]
 pub struct UpdateFlags {
@@ -171,6 +186,6 @@ mod tests {
         let flags = SpecFlags { snapshot_interval: Some(9), ..SpecFlags::default() };
         assert!(flags.check().unwrap_err().to_string().starts_with("--snapshot-interval is not"));
         let short = SpecFlags { cert_expiry: Some(Duration::from_secs(9)), ..SpecFlags::default() };
-        assert!(short.check().unwrap_err().to_string().contains("1h0m0s"));
+        assert!(short.check().unwrap_err().to_string().contains("time is: 1h0m0s, maximum: 876"));
     }
 }

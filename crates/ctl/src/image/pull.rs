@@ -13,7 +13,7 @@ use crate::failure::Refused;
 use crate::output;
 
 /// Flags of `image pull`.
-#[derive(Args, Debug)]
+#[derive(Args)]
 pub struct PullFlags {
     /// Only show the pulled image's name
     #[arg(short, long)]
@@ -27,6 +27,13 @@ pub struct PullFlags {
     /// Image
     #[arg(value_name = "NAME[:TAG|@DIGEST]")]
     reference: String,
+}
+
+/// Without the password.
+impl std::fmt::Debug for PullFlags {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PullFlags").field("reference", &self.reference).finish_non_exhaustive()
+    }
 }
 
 impl PullFlags {

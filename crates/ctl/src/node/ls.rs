@@ -1,5 +1,7 @@
 //! `swarmctl node ls`.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use clap::Args;
 use serde_json::{Value, json};
@@ -16,7 +18,7 @@ use crate::tasks::capital;
 const COLUMNS: &[Column] = &[
     ("ID", "_ID"),
     ("HOSTNAME", "Hostname"),
-    ("STATUS", "Status"),
+    ("STATUS", "_Status"),
     ("AVAILABILITY", "Availability"),
     ("MANAGER STATUS", "ManagerStatus"),
     ("ENGINE VERSION", "EngineVersion"),
@@ -65,17 +67,34 @@ fn manager_status(node: &Node) -> String {
     }
 }
 
+/// `+3m2s`: the node's clock is ahead of the leader's. Empty while they agree.
+fn skew(milliseconds: i64) -> String {
+    let seconds = Duration::from_millis(milliseconds.unsigned_abs()).as_secs();
+    match (seconds, milliseconds > 0) {
+        (0, _) => String::new(),
+        (_, ahead) => {
+            let sign = if ahead { '+' } else { '-' };
+            format!("{sign}{}", swarm_api::duration::format(Duration::from_secs(seconds)))
+        }
+    }
+}
+
 fn row(node: &Node, own: &str) -> Value {
     let spec = node.spec.clone().unwrap_or_default();
     let status = node.status.clone().unwrap_or_default();
     let engine = node.description.as_ref().and_then(|d| d.engine.as_ref());
     let is_self = node.id == own;
+    let state = capital(state(status.state()));
+    let skew = skew(status.clock_skew_ms);
+    let noted = if skew.is_empty() { state.clone() } else { format!("{state} (clock {skew})") };
     json!({
         "ID": node.id,
         "_ID": format!("{} {}", node.id, if is_self { "*" } else { " " }),
         "Self": is_self,
         "Hostname": node.hostname(),
-        "Status": capital(state(status.state())),
+        "Status": state,
+        "_Status": noted,
+        "ClockSkew": skew,
         "Availability": capital(availability(spec.availability())),
         "ManagerStatus": manager_status(node),
         "EngineVersion": engine.map_or("", |e| e.version.as_str()),
@@ -101,5 +120,20 @@ mod tests {
         assert_eq!((&row["_ID"], &row["ID"]), (&json!("abc *"), &json!("abc")));
         assert_eq!((&row["Status"], &row["ManagerStatus"]), (&json!("Ready"), &json!("Leader")));
         assert_eq!(row["Availability"], "Active");
+    }
+
+    #[test]
+    fn a_clock_that_is_off_shows_in_the_table_and_leaves_the_status_field_alone() {
+        let status = |clock_skew_ms| {
+            let state = NodeState::NodeReady.into();
+            Some(NodeStatus { state, clock_skew_ms, ..Default::default() })
+        };
+        let shown = |skew| {
+            let row = row(&Node { status: status(skew), ..Node::default() }, "");
+            ["_Status", "Status", "ClockSkew"].map(|f| row[f].as_str().unwrap().to_owned())
+        };
+        assert_eq!(shown(0), ["Ready", "Ready", ""]);
+        assert_eq!(shown(182_400), ["Ready (clock +3m2s)", "Ready", "+3m2s"]);
+        assert_eq!(shown(-7_200_000), ["Ready (clock -2h0m0s)", "Ready", "-2h0m0s"]);
     }
 }

@@ -39,14 +39,14 @@ async fn verdict(caller: Caller, audience: Audience) -> Result<(), Status> {
 #[tokio::test]
 async fn a_worker_may_not_operate_the_swarm() {
     let worker = node("w", NodeRole::Worker);
-    assert!(verdict(worker.clone(), Audience::Members).await.is_ok());
+    assert!(verdict(worker.clone(), Audience::Nodes).await.is_ok());
     let status = verdict(worker, Audience::Operators).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::PermissionDenied);
 }
 
 #[tokio::test]
 async fn a_removed_node_is_refused_with_a_clear_text() {
-    let status = verdict(node("gone", NodeRole::Worker), Audience::Members).await.unwrap_err();
+    let status = verdict(node("gone", NodeRole::Worker), Audience::Nodes).await.unwrap_err();
     assert_eq!(status.message(), "node gone was removed from the swarm");
 }
 
@@ -81,6 +81,6 @@ async fn a_node_of_another_swarm_is_refused() {
 async fn the_local_socket_operates_but_speaks_no_raft() {
     assert!(verdict(Caller::Local, Audience::Operators).await.is_ok());
     assert!(verdict(Caller::Local, Audience::Peers).await.is_err());
-    assert!(verdict(Caller::Anonymous, Audience::Members).await.is_err());
+    assert!(verdict(Caller::Anonymous, Audience::Nodes).await.is_err());
     assert!(verdict(Caller::Anonymous, Audience::Anyone).await.is_ok());
 }

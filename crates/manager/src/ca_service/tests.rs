@@ -1,4 +1,4 @@
-use swarm_ca::{Caller, new_csr};
+use swarm_ca::{Caller, Identity, Root, new_csr};
 use swarm_raft_store::StoreError;
 
 use super::node_ca_server::NodeCa as _;
@@ -20,6 +20,8 @@ async fn swarm() -> Swarm {
         certificate_pem: root.certificate_pem().into(),
         key_pem: root.key_pem().unwrap().into(),
         join_tokens: Some(JoinTokens { worker: worker.clone(), manager: manager.clone() }),
+        digest: root.digest(),
+        rotation: None,
     };
     let annotations = Annotations { name: "default".into(), ..Annotations::default() };
     let spec = ClusterSpec { annotations: Some(annotations), ..ClusterSpec::default() };
@@ -109,4 +111,40 @@ async fn a_renewal_carries_the_role_of_now_and_a_stranger_gets_none() {
     assert_eq!(renewed.role(), NodeRole::Manager);
     let status = renew("stranger").await.unwrap_err();
     assert!(status.message().contains("not part of this swarm"), "{status}");
+}
+
+#[tokio::test]
+async fn guesses_are_cut_short_and_the_right_token_always_passes() {
+    let swarm = swarm().await;
+    let mut codes = Vec::new();
+    for _ in 0..40 {
+        codes.push(swarm.join(&csr(), "SWMTKN-1-x-y").await.unwrap_err().code());
+    }
+    assert_eq!(codes[0], tonic::Code::PermissionDenied);
+    assert_eq!(codes[39], tonic::Code::ResourceExhausted);
+    swarm.join(&csr(), &swarm.worker).await.unwrap();
+}
+
+#[tokio::test]
+async fn while_the_root_is_replaced_old_tokens_let_in_with_certificates_of_the_new_root() {
+    let swarm = swarm().await;
+    let now = SystemTime::now();
+    let new = Root::generate("c1", now).unwrap();
+    let begun = swarm.store.transact(0, |tx| {
+        let mut cluster = tx.view().cluster().cloned().unwrap();
+        crate::rotation::begin(&mut cluster, &new, now)?;
+        Ok::<_, Refusal>(tx.update(cluster)?)
+    });
+    begun.await.unwrap();
+    let (key, csr) = new_csr().unwrap();
+    let answer = swarm.join(&csr, &swarm.worker).await.unwrap();
+    let identity = Identity::new(answer.certificate_pem, key, answer.root_ca_pem).unwrap();
+    assert_eq!(identity.issuer(), new.digest());
+    let trusted = identity.tls_info().trust_roots;
+    assert_eq!(trusted.len(), 2);
+    assert!(swarm.worker.contains(&trusted[0]), "the first is the one that the token pins");
+    // Who trusts the old root only believes it all the same.
+    let old = Root::each_in(&identity.root_pem).unwrap().remove(0);
+    let narrow = identity.with_roots(old.certificate_pem()).unwrap();
+    assert!(identity.succeeded_by(narrow).is_ok());
 }

@@ -9,8 +9,9 @@ use swarm_ca::{JoinToken, Root};
 use super::{Door, keys, material::expect_version, redact};
 use crate::refusal::Refusal;
 
-/// Shorter, and nodes would do little but renew.
-const MIN_CERT_EXPIRY: Duration = Duration::from_secs(3600);
+/// Shorter, and nodes would do little but renew; longer than half of a root's life, and it would outlive its root.
+const CERT_EXPIRY_RANGE: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(3600)..=Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// Faster, and a busy node would count as down.
 const HEARTBEAT_RANGE: std::ops::RangeInclusive<Duration> =
@@ -66,11 +67,13 @@ fn check(spec: &ClusterSpec) -> Result<(), Refusal> {
         return Err(Refusal::Invalid(text));
     }
     let expiry = spec.node_cert_expiry.as_ref().map(to_std);
-    if let Some(expiry) = expiry.filter(|e| *e < MIN_CERT_EXPIRY) {
+    if let Some(expiry) = expiry.filter(|e| !CERT_EXPIRY_RANGE.contains(e)) {
         return Err(Refusal::Invalid(format!(
-            "minimum certificate expiry time is: {}, not {}",
-            duration::format(MIN_CERT_EXPIRY),
-            duration::format(expiry)
+            "certificate expiry {} is out of range: minimum certificate expiry time is: {}, \
+             maximum: {}",
+            duration::format(expiry),
+            duration::format(*CERT_EXPIRY_RANGE.start()),
+            duration::format(*CERT_EXPIRY_RANGE.end())
         )));
     }
     keys::check_auto_snapshots(spec)?;

@@ -1,4 +1,4 @@
-//! What no answer may carry: secret data, the root's key and the managers' keys.
+//! What no answer may carry: secret data, the roots' keys and the managers' keys.
 
 use swarm_api::object::Stored;
 use swarm_api::{Cluster, Object, Secret};
@@ -11,10 +11,13 @@ pub fn secret(mut secret: Secret) -> Secret {
     secret
 }
 
-/// Without the root's key and those of the managers. Join tokens stay: operators may see them.
+/// Without the keys of its root, of the coming one, and of the managers. Join tokens stay: operators may see them.
 pub fn cluster(mut cluster: Cluster) -> Cluster {
     if let Some(root) = &mut cluster.root_ca {
         root.key_pem.clear();
+        if let Some(rotation) = &mut root.rotation {
+            rotation.key_pem.clear();
+        }
     }
     cluster.custody = None;
     cluster

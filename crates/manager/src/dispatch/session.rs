@@ -24,7 +24,12 @@ pub(super) struct Session {
     /// Short sections, nothing is awaited in them.
     pending: Mutex<Part>,
     deadline: Mutex<Instant>,
+    /// When what its heartbeats say was written down last.
+    noted: Mutex<Option<Instant>>,
 }
+
+/// What heartbeats say is written down no more often than this.
+const NOTE_PAUSE: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Adds to what has to be looked at for the node.
@@ -43,6 +48,16 @@ impl Session {
     /// The node was heard of: it counts as alive for this long.
     pub(super) fn extend(&self, grace: Duration) {
         *lock(&self.deadline) = Instant::now() + grace;
+    }
+
+    /// Whether what a heartbeat says may be written down now; from then on it was.
+    pub(super) fn may_note(&self) -> bool {
+        let (mut noted, now) = (lock(&self.noted), Instant::now());
+        let may = noted.is_none_or(|last| now.duration_since(last) >= NOTE_PAUSE);
+        if may {
+            *noted = Some(now);
+        }
+        may
     }
 
     fn is_overdue(&self, now: Instant) -> bool {
@@ -72,6 +87,7 @@ impl Sessions {
             changed: Notify::new(),
             pending: Mutex::default(),
             deadline: Mutex::new(Instant::now() + grace),
+            noted: Mutex::default(),
         });
         let old = lock(&self.by_node).insert(node_id.to_owned(), Arc::clone(&session));
         if let Some(old) = old {

@@ -61,7 +61,8 @@ impl Term {
 
     async fn beat(&self, agent: &Agent) -> Result<(), Status> {
         let session_id = agent.session.clone();
-        let request = from(&agent.node, HeartbeatRequest { session_id });
+        let request =
+            from(&agent.node, HeartbeatRequest { session_id, ..HeartbeatRequest::default() });
         self.dispatcher.heartbeat(request).await.map(drop)
     }
 

@@ -1,10 +1,13 @@
 //! All services of a manager in one place: which have a front that finds the leader, and which are this manager's own.
 
+use std::sync::Arc;
+
 use swarm_api::control_server::ControlServer;
 use swarm_api::dispatcher_server::DispatcherServer;
 use swarm_api::log_broker_server::LogBrokerServer;
 use swarm_api::logs_server::LogsServer;
 use swarm_api::node_ca_server::NodeCaServer;
+use swarm_api::node_recovery_server::NodeRecoveryServer;
 use swarm_api::raft_membership_server::RaftMembershipServer;
 use swarm_api::raft_server::RaftServer;
 use swarm_api::snapshots_server::SnapshotsServer;
@@ -12,8 +15,8 @@ use swarm_api::watch_server::WatchServer;
 use tonic::service::Routes;
 
 use super::Inner;
-use crate::authorize::Gate;
-use crate::ca_service::NodeCa;
+use crate::authorize::{Gate, Guard};
+use crate::ca_service::{NodeCa, Recovery};
 use crate::control::Control;
 use crate::dispatcher_front::DispatcherService;
 use crate::logs::{LogBrokerService, LogsService};
@@ -39,7 +42,8 @@ pub fn routes(inner: &Inner) -> Routes {
     let membership =
         MembershipService::new(store.clone(), quorum.clone(), clock.clone(), gate.clone());
     let control = Control::new(store.clone(), quorum, clock.clone(), gate.clone());
-    let ca = NodeCa::new(store.clone(), clock.clone(), gate.clone());
+    let ca = Arc::new(NodeCa::new(store.clone(), clock.clone(), gate.clone()));
+    let recovery = NodeRecoveryServer::new(Recovery(ca.clone()));
     let watch = WatchService::new(store, gate.clone());
     let snapshots = SnapshotService::new(inner.replica.clone(), clock.clone(), gate.clone());
     let dispatcher = DispatcherService::new(seats.clone(), gate.clone());
@@ -47,10 +51,11 @@ pub fn routes(inner: &Inner) -> Routes {
     let broker = LogBrokerService::new(seats.clone(), gate.clone());
     let front = Fronts { inner, gate };
 
-    Routes::new(raft)
+    Routes::new(Guard::new(raft, front.gate.clone()))
+        .add_service(Guard::new(recovery, front.gate.clone()))
         .add_service(front.of(RaftMembershipServer::new(membership)))
         .add_service(front.of(ControlServer::new(control).max_decoding_message_size(MAX_REQUEST)))
-        .add_service(front.of(NodeCaServer::new(ca)))
+        .add_service(front.of(NodeCaServer::from_arc(ca)))
         .add_service(front.of(WatchServer::new(watch)))
         .add_service(front.of(SnapshotsServer::new(snapshots)))
         .add_service(

@@ -13,6 +13,9 @@ use tonic::transport::{Channel, Server};
 
 use super::*;
 
+mod callers;
+mod identity;
+
 /// A manager that serves; stops when dropped.
 struct Host {
     manager: Manager,

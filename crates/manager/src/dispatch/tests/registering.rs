@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use swarm_api::{Cluster, ManagerStatus, RemovedNode, RootCa};
+use swarm_api::{Cluster, ManagerStatus, NodeTlsInfo, RemovedNode, RootCa};
 
 use super::*;
 
@@ -202,4 +202,34 @@ async fn an_agent_that_is_stuck_does_not_hold_up_the_end_of_the_term() {
     term.cancel();
     let ended = tokio::time::timeout(Duration::from_secs(1), running).await;
     ended.expect("it ends in time").unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn heartbeats_tell_of_certificates_and_clocks_and_write_only_what_is_news() {
+    let world = World::new(&["a"]);
+    let term = lead(&world.store);
+    let request = from("a", SessionRequest::default());
+    let mut messages = term.dispatcher.session(request).await.unwrap().into_inner();
+    let session_id = messages.next().await.unwrap().unwrap().session_id;
+    let beat = async |issuer: &str, ahead: i64| {
+        // A session writes once a second.
+        tokio::time::advance(Duration::from_millis(1_100)).await;
+        let now = term.dispatcher.shared.clock.now_nanos();
+        let request = HeartbeatRequest {
+            session_id: session_id.clone(),
+            sent_at: Some(swarm_api::time::from_nanos(now + ahead * 1_000_000_000)),
+            tls: Some(NodeTlsInfo { issuer: issuer.into(), ..NodeTlsInfo::default() }),
+        };
+        term.dispatcher.heartbeat(from("a", request)).await.unwrap();
+        let node = world.get_node("a");
+        (node.description.unwrap().tls.unwrap().issuer, node.status.unwrap().clock_skew_ms / 1_000)
+    };
+    assert_eq!(beat("old", 0).await, ("old".into(), 0));
+    let version = world.store.view().version();
+    assert_eq!(beat("old", 1).await, ("old".into(), 0));
+    assert_eq!(world.store.view().version(), version, "nothing new");
+    assert_eq!(beat("new", 0).await, ("new".into(), 0));
+    let (_, skew) = beat("new", 7_200).await;
+    assert!((7_190..=7_200).contains(&skew), "{skew}");
+    assert_eq!(beat("new", 0).await, ("new".into(), 0));
 }
