@@ -18,8 +18,8 @@ const KEY_FILE: &str = "store.key";
 const RECOVERY_FILE: &str = "recovery.key";
 const KEY_LEN: usize = 32;
 /// Within the daemon's state folder.
-pub const CERTIFICATES_FOLDER: &str = "certificates";
-const CLUSTER_FOLDER: &str = "cluster";
+pub const CLUSTER_FOLDER: &str = "cluster";
+const CERTIFICATES_FOLDER: &str = "certificates";
 
 /// Settings that `init` or `join` decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
