@@ -216,7 +216,11 @@ async fn connections_of_who_is_refused_from_now_on_end() {
     let (accepted, connected) = connect(&server, tls(), "swarm-manager").await;
     let (mut accepted, _client) = (accepted.unwrap(), connected.unwrap());
     assert_eq!(accepted.read_u8().await.unwrap(), b'?');
-    let of = |id: &'static str| move |caller: &Caller| matches!(caller, Caller::Node { node_id, .. } if node_id == id);
+    let is = |caller: &Caller, id: &str| match caller {
+        Caller::Node { node_id, .. } => node_id == id,
+        _ => false,
+    };
+    let of = |id: &'static str| move |caller: &Caller| is(caller, id);
     assert_eq!(server.disconnect(of("w2")), 0);
     assert_eq!(server.disconnect(of("w1")), 1);
     let ended = accepted.read_u8().await.unwrap_err();
