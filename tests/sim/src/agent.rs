@@ -107,7 +107,9 @@ impl Agent {
                         tokio::time::sleep(self.world.millis(500..9000)).await;
                         return Err(Status::unavailable("the agent was cut off"));
                     }
-                    let beat = HeartbeatRequest { session_id: session_id.clone(), ..Default::default() };
+                    let session_id_now = session_id.clone();
+                    let beat =
+                        HeartbeatRequest { session_id: session_id_now, ..Default::default() };
                     dispatcher.heartbeat(self.ask(beat)).await?;
                     self.report(dispatcher, &session_id).await?;
                 }
