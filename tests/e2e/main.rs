@@ -14,6 +14,7 @@ mod images;
 mod ingress;
 mod lab;
 mod logs;
+mod membership;
 mod network;
 mod recovery;
 mod secrets;

@@ -103,6 +103,17 @@ impl Cluster {
         host.unwrap_or_else(|| panic!("no node {node}")).address.to_string()
     }
 
+    /// Ends a node's daemon, gives its host another address, and returns that. The daemon is to be started again.
+    pub fn move_host(&mut self, node: &str) -> String {
+        let host = self.lab.nodes().iter().find(|h| h.name == node);
+        let [a, b, c, last] = host.unwrap_or_else(|| panic!("no node {node}")).address.octets();
+        // Between the first managers and the first workers of the lab.
+        let address = std::net::Ipv4Addr::new(a, b, c, last + 40);
+        self.lab.kill(node).expect("kill");
+        self.lab.readdress(node, address).expect("another address");
+        address.to_string()
+    }
+
     /// Runs a shell line within a host's namespaces.
     pub fn on_host(&self, node: &str, line: &str) -> Outcome {
         let output = self.lab.exec(node, &["sh", "-c", line]).expect("the host is up");

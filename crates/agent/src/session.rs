@@ -58,8 +58,9 @@ pub struct SessionLink {
 pub async fn run(link: SessionLink, cancel: CancellationToken) {
     let mut backoff = BACKOFF_MIN;
     let mut turn = rand::random::<u32>() as usize;
+    let mut known = link.managers.clone();
     loop {
-        let managers = link.managers.borrow().clone();
+        let managers = known.borrow_and_update().clone();
         if !managers.is_empty() {
             let addr = managers[turn % managers.len()].clone();
             tokio::select! {
@@ -73,9 +74,16 @@ pub async fn run(link: SessionLink, cancel: CancellationToken) {
             }
             turn = turn.wrapping_add(1);
         }
+        let pause = async {
+            match managers.is_empty() {
+                true => std::future::pending().await,
+                false => sleep(jitter(backoff)).await,
+            }
+        };
         tokio::select! {
             () = cancel.cancelled() => return,
-            () = sleep(jitter(backoff)) => backoff = (backoff * 2).min(BACKOFF_MAX),
+            Ok(()) = known.changed() => backoff = BACKOFF_MIN,
+            () = pause => backoff = (backoff * 2).min(BACKOFF_MAX),
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod mount;
 pub mod name;
 pub mod object;
 pub mod port;
+pub mod request_id;
 pub mod resource;
 pub mod rpc;
 pub mod size;

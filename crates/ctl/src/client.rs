@@ -15,19 +15,22 @@ use swarm_api::node_control_client::NodeControlClient;
 use swarm_api::snapshots_client::SnapshotsClient;
 use swarm_api::volumes_client::VolumesClient;
 use swarm_api::watch_client::WatchClient;
-use swarm_api::{InfoRequest, InfoResponse, LocalState, NodeRole};
+use swarm_api::{InfoRequest, InfoResponse, LocalState, NodeRole, request_id};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint, Uri};
-use tonic::{Code, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use crate::failure::Refused;
 
 /// Where a daemon listens unless told otherwise.
 pub const DEFAULT_HOST: &str = "unix:///run/swarmd/swarmd.sock";
-/// An election takes up to 2 s, its retry as much again; then there is no quorum rather than no
-/// leader yet.
-const RETRY_FOR: Duration = Duration::from_secs(10);
+/// An election takes up to 2 s, its retry as much again, a daemon's restart some seconds; then there
+/// is no quorum rather than no leader yet.
+const RETRY_FOR: Duration = Duration::from_secs(12);
 /// Between two attempts: short against an election, long against a round trip.
 const RETRY_PAUSE: Duration = Duration::from_millis(150);
 /// A manager without quorum may keep a read waiting.
@@ -40,6 +43,28 @@ const MAX_MESSAGE: usize = 256 << 20;
 pub struct Client {
     channel: Channel,
     host: String,
+}
+
+/// The control service, asked under one name.
+pub type Control = ControlClient<InterceptedService<Channel, Named>>;
+
+/// Names a request: a manager that has carried it out does not do it again, and says what it said.
+#[derive(Clone)]
+pub struct Named(MetadataValue<Ascii>);
+
+impl Named {
+    #[expect(clippy::expect_used, reason = "ids are letters and digits")]
+    fn new() -> Self {
+        let id = swarm_api::id::random_id();
+        Self(id.parse().expect("letters and digits are ASCII"))
+    }
+}
+
+impl Interceptor for Named {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert(request_id::HEADER, self.0.clone());
+        Ok(request)
+    }
 }
 
 /// `client.call` with a request that is sent anew at every attempt.
@@ -99,9 +124,10 @@ impl Client {
         Ok(Client { channel, host: host.to_owned() })
     }
 
-    /// Cluster objects.
-    pub fn control(&self) -> ControlClient<Channel> {
-        ControlClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
+    /// Cluster objects, asked under one name.
+    fn control(&self, request: Named) -> Control {
+        ControlClient::with_interceptor(self.channel.clone(), request)
+            .max_decoding_message_size(MAX_MESSAGE)
     }
 
     /// The node itself.
@@ -139,15 +165,17 @@ impl Client {
         local(self.node().info(InfoRequest {}).await)
     }
 
-    /// Asks a manager, again while it has no leader. The request must be safe to repeat.
+    /// Asks a manager, again while it has no leader or is being restarted. All attempts bear one
+    /// name, so what it asks for is done once.
     pub async fn call<T, F, Fut>(&self, attempt: F) -> Result<T>
     where
-        F: Fn(ControlClient<Channel>) -> Fut,
+        F: Fn(Control) -> Fut,
         Fut: Future<Output = Result<Response<T>, Status>>,
     {
         let deadline = Instant::now() + RETRY_FOR;
+        let name = Named::new();
         loop {
-            let answer = match timeout(ATTEMPT, attempt(self.control())).await {
+            let answer = match timeout(ATTEMPT, attempt(self.control(name.clone()))).await {
                 Ok(answer) => answer,
                 Err(_) => Err(Status::unavailable("no answer in time")),
             };
@@ -158,9 +186,13 @@ impl Client {
             if !is_passing(&status) {
                 return Err(self.explain(status).await);
             }
-            self.must_be_manager().await?;
+            let lost = match self.info().await {
+                Ok(info) => not_a_manager(&info).map_or(Ok(false), |why| Err(anyhow!(why)))?,
+                // It may be on its way up again.
+                Err(_) => true,
+            };
             if Instant::now() >= deadline {
-                return Err(no_quorum(&status));
+                return Err(if lost { self.lost() } else { no_quorum(&status) });
             }
             sleep(RETRY_PAUSE).await;
         }
@@ -168,13 +200,15 @@ impl Client {
 
     /// An error if the daemon cannot serve cluster objects at all, however long one waits.
     async fn must_be_manager(&self) -> Result<()> {
-        let Ok(info) = self.info().await else {
-            bail!("lost the connection to swarmd at {}: is it still running?", self.host);
-        };
+        let info = self.info().await.map_err(|_| self.lost())?;
         match not_a_manager(&info) {
             Some(reason) => Err(anyhow!(reason)),
             None => Ok(()),
         }
+    }
+
+    fn lost(&self) -> Error {
+        anyhow!("lost the connection to swarmd at {}: is it still running?", self.host)
     }
 
     /// An error of a call in words; a wrong kind of node explains more than the answer does.
@@ -195,13 +229,17 @@ impl Client {
 /// Whether another attempt may succeed.
 fn is_passing(status: &Status) -> bool {
     matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded)
-        // How a connection that breaks under a call shows.
-        || status.code() == Code::Unknown && status.message().contains("transport error")
+        // A daemon's own word has no cause on this side; a connection that broke has.
+        || std::error::Error::source(status).is_some()
 }
+
+/// How managers begin when they say why there is no leader.
+const NO_LEADER: &str = "the swarm does not have a leader: ";
 
 fn no_quorum(status: &Status) -> Error {
     // The daemon's own words, unless they say the same.
     let last = match status.message() {
+        message if message.starts_with(NO_LEADER) => format!(" ({})", &message[NO_LEADER.len()..]),
         message if message.is_empty() || message.contains("leader") => String::new(),
         message => format!(" ({message})"),
     };
@@ -286,6 +324,25 @@ mod tests {
         assert!(not_a_manager(&info).unwrap().contains("node promote w1"));
         info.role = NodeRole::Manager.into();
         assert_eq!(not_a_manager(&info), None);
+    }
+
+    #[test]
+    fn a_broken_connection_is_tried_again_and_a_refusal_is_not() {
+        let broken = Status::from_error(Box::new(io::Error::from(io::ErrorKind::BrokenPipe)));
+        assert!(is_passing(&broken), "{broken:?}");
+        assert!(is_passing(&Status::unavailable("no leader")));
+        for refusal in [Status::internal("x"), Status::unknown("x"), Status::aborted("x")] {
+            assert!(!is_passing(&refusal), "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn why_there_is_no_leader_is_passed_on() {
+        let why = Status::unavailable(format!("{NO_LEADER}m2 does not answer"));
+        let said = no_quorum(&why).to_string();
+        assert!(said.starts_with("the cluster has no leader (m2 does not answer): "), "{said}");
+        let said = no_quorum(&Status::unavailable("the leader changed")).to_string();
+        assert!(said.starts_with("the cluster has no leader: "), "{said}");
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ mod init;
 mod join;
 mod join_token;
 mod leave;
+mod reach;
 mod recover;
 mod snapshot;
 mod terminal;
@@ -33,6 +34,8 @@ pub enum ClusterCommand {
     JoinToken(join_token::JoinTokenFlags),
     /// Take this node out of its cluster
     Leave(leave::LeaveFlags),
+    /// Name managers by their addresses, where this node knows only where they were
+    Reach(reach::ReachFlags),
     /// Change settings of the cluster
     Update(update::UpdateFlags),
     /// Show the cluster's root certificate, or replace it
@@ -73,6 +76,7 @@ impl ClusterCommand {
             Self::Join(flags) => flags.run(client).await,
             Self::JoinToken(flags) => flags.run(client).await,
             Self::Leave(flags) => flags.run(client).await,
+            Self::Reach(flags) => flags.run(client).await,
             Self::Update(flags) => flags.run(client).await,
             Self::Ca(flags) => flags.run(client).await,
             Self::Info(flags) => flags.run(client).await,

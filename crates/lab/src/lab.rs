@@ -189,6 +189,39 @@ impl Lab {
         daemon::wait_ready(&self.layout, &self.record.host(host)?.name, patience)
     }
 
+    /// Gives a host another address in the lab's network, as a host that moved has it: at once in
+    /// its network, for its daemon from its next start on.
+    pub fn readdress(&mut self, host: &str, address: Ipv4Addr) -> Result<(), LabError> {
+        let held = self.begin(host)?.1;
+        let net = self.record.subnet;
+        let hosts = subnet::hosts(&net);
+        let owner = self.record.hosts.iter().find(|other| other.address == address);
+        if let Some(owner) = owner {
+            let text = format!("{address} is the address of host {}", owner.name);
+            return Err(LabError::Invalid(text));
+        }
+        if !hosts.contains(&address) {
+            let text = format!(
+                "{address} is no address for a host: want {} to {}",
+                hosts.start(),
+                hosts.end()
+            );
+            return Err(LabError::Invalid(text));
+        }
+        let mut record = self.record.clone();
+        for moved in record.hosts.iter_mut().filter(|h| h.name == host) {
+            network::readdress(&self.layout, moved, address, &net)?;
+            moved.address = address;
+        }
+        record.save(&self.layout.folder)?;
+        self.record = record;
+        for host in &self.record.hosts {
+            host::write_files(&self.layout, host, &self.record.hosts)?;
+        }
+        drop(held);
+        Ok(())
+    }
+
     /// Pulls a host's cable: it reaches nobody and nobody reaches it. Its control socket, being a
     /// file, still works.
     pub fn cut(&self, host: &str) -> Result<(), LabError> {

@@ -142,6 +142,21 @@ pub(crate) fn plug(layout: &Layout, host: &HostRecord, net: &Ipv4Net) -> Result<
     Ok(())
 }
 
+/// Replaces the address of a host that is up.
+pub(crate) fn readdress(
+    layout: &Layout,
+    host: &HostRecord,
+    to: std::net::Ipv4Addr,
+    net: &Ipv4Net,
+) -> Result<(), LabError> {
+    let (from, length) = (host.address, net.prefix_len());
+    run(
+        inside(&layout.pin(&host.name, "net"), "ip").args(["-batch", "-"]),
+        &format!("address delete {from}/{length} dev eth0\naddress add {to}/{length} dev eth0\n"),
+    )
+    .map(drop)
+}
+
 /// Pulls or puts back a host's cable.
 pub(crate) fn set_cable(layout: &Layout, host: &str, up: bool) -> Result<(), LabError> {
     let state = if up { "up" } else { "down" };

@@ -49,6 +49,11 @@ pub(crate) fn worker(subnet: &Ipv4Net, index: u8) -> Ipv4Addr {
     at(subnet, FIRST_WORKER + index)
 }
 
+/// Addresses that hosts may have.
+pub(crate) fn hosts(subnet: &Ipv4Net) -> std::ops::RangeInclusive<Ipv4Addr> {
+    at(subnet, FIRST_MANAGER)..=at(subnet, 253)
+}
+
 fn at(subnet: &Ipv4Net, last: u8) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(subnet.network()) + u32::from(last))
 }

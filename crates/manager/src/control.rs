@@ -1,12 +1,13 @@
 //! The door: what users ask of the swarm, one file per noun and one function per verb.
 //!
 //! Here requests are defaulted, validated, resolved from names to ids and, inside the writing transaction, checked for
-//! conflicts, once and for all: no pass has to doubt a stored spec. Reads are linearizable. Nothing is carried out
-//! here: the passes of `reconcile` do that.
+//! conflicts, once and for all: no pass has to doubt a stored spec. Reads are linearizable. A request that changes something
+//! is carried out once, however often a client sends it under one id. Nothing is carried out here: the passes of
+//! `reconcile` do that.
 
 use swarm_api::object::Stored;
 use swarm_api::*;
-use swarm_raft_store::{Store, Transaction, View};
+use swarm_raft_store::{Store, StoreError, Transaction, View};
 use tonic::{Request, Response, Status};
 
 use crate::authorize::{Audience, Gate};
@@ -35,11 +36,29 @@ pub(crate) struct Door {
     store: Store,
     quorum: Quorum,
     clock: Clock,
+    /// Names the call and the client's request; empty if the client gave no name.
+    request: String,
 }
 
 impl Door {
     pub(crate) fn new(store: Store, quorum: Quorum, clock: Clock) -> Self {
-        Self { store, quorum, clock }
+        Self { store, quorum, clock, request: String::new() }
+    }
+
+    /// The door for one request of the kind `call`, under the id that the client sent along.
+    fn of<T>(&self, call: &str, request: &Request<T>) -> Result<Self, Status> {
+        let id = request.metadata().get(request_id::HEADER);
+        let id = id.map(|id| id.to_str().ok().filter(|id| request_id::is_valid(id)));
+        let request = match id {
+            None => String::new(),
+            Some(Some(id)) => format!("{call}/{id}"),
+            Some(None) => {
+                let text = format!("{}: want 1 to 64 letters and digits", request_id::HEADER);
+                return Err(Status::invalid_argument(text));
+            }
+        };
+        let (store, quorum, clock) = (self.store.clone(), self.quorum.clone(), self.clock.clone());
+        Ok(Self { store, quorum, clock, request })
     }
 
     /// A view that shows every write acknowledged before now.
@@ -49,11 +68,38 @@ impl Door {
     }
 
     /// One transaction, stamped with the time of day.
+    #[cfg(test)]
     async fn write<R: Send>(
         &self,
         decide: impl FnMut(&mut Transaction) -> Result<R, Refusal> + Send,
     ) -> Result<R, Refusal> {
         self.store.transact(self.clock.now_nanos(), decide).await
+    }
+
+    /// As [`Self::write`], but at most once for this request, however often it is sent: `None` if an earlier attempt has
+    /// done it. For the one transaction of a verb.
+    async fn write_once<R: Send>(
+        &self,
+        decide: impl FnMut(&mut Transaction) -> Result<R, Refusal> + Send,
+    ) -> Result<Option<R>, Refusal> {
+        let written = self.store.transact_once(self.clock.now_nanos(), &self.request, decide);
+        match written.await {
+            Err(Refusal::Store(StoreError::Duplicate { .. })) => Ok(None),
+            result => result.map(Some),
+        }
+    }
+
+    /// Changes the object that `reference` names, at most once for this request, and returns it as it is now. `decide`
+    /// returns its id.
+    async fn change<T: Stored>(
+        &self,
+        reference: &str,
+        decide: impl FnMut(&mut Transaction) -> Result<String, Refusal> + Send,
+    ) -> Result<T, Refusal> {
+        match self.write_once(decide).await? {
+            Some(id) => self.written(&id),
+            None => Ok(self.store.view().resolve::<T>(reference)?.clone()),
+        }
     }
 
     /// The object as just written, with its version.
@@ -87,7 +133,8 @@ macro_rules! control {
                 request: Request<$request>,
             ) -> Result<Response<$response>, Status> {
                 self.gate.admit(&request, Audience::Operators)?;
-                let answer: $response = $noun::$verb(&self.door, request.into_inner()).await?;
+                let door = self.door.of(stringify!($call), &request)?;
+                let answer: $response = $noun::$verb(&door, request.into_inner()).await?;
                 Ok(Response::new(answer))
             })*
         }

@@ -21,11 +21,14 @@ use crate::reconcile;
 use crate::rotation::Finisher;
 use crate::seat::{Leading, Seat};
 use crate::seed::{self, ClusterSeed};
+use crate::spare::SpareKeeper;
 
 /// How long actors may take to end when leadership does.
 const GRACE: Duration = Duration::from_secs(5);
 /// Between an actor's death and the next try to lead: another manager has had time to take over.
 const PAUSE: Duration = Duration::from_millis(500);
+/// An actor may learn that leadership is gone before this much later everybody has.
+const NEWS: Duration = Duration::from_millis(300);
 /// So many failures in a row are no accident.
 const MAX_FAILURES: u32 = 5;
 /// A reign of this length was a success.
@@ -102,12 +105,18 @@ impl Lead {
     ) -> Result<(), String> {
         let term = self.cancel.child_token();
         let mut actors = JoinSet::new();
-        let lost = leadership.wait_for(|l| !l.is_leader || l.term != raft_term);
-        let outcome = tokio::select! {
-            reason = self.work(&term, &mut actors) => Err(reason),
-            lost = lost => lost.map(|_| ()).map_err(|_| "the replica has ended".to_owned()),
+        let over = |l: &Leadership| !l.is_leader || l.term != raft_term;
+        let mut outcome = tokio::select! {
+            biased;
             () = self.cancel.cancelled() => Ok(()),
+            lost = leadership.wait_for(over) => {
+                lost.map(|_| ()).map_err(|_| "the replica has ended".to_owned())
+            }
+            reason = self.work(&term, &mut actors) => Err(reason),
         };
+        if outcome.is_err() && self.ends(leadership, over).await {
+            outcome = Ok(());
+        }
         self.sit(Seat::Vacant);
         term.cancel();
         let ended = async { while actors.join_next().await.is_some() {} };
@@ -115,6 +124,20 @@ impl Lead {
             actors.shutdown().await;
         }
         outcome
+    }
+
+    /// Whether an actor's end was only the first sign that this manager stops or leads no more.
+    async fn ends(
+        &self,
+        leadership: &mut watch::Receiver<Leadership>,
+        over: impl FnMut(&Leadership) -> bool,
+    ) -> bool {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => true,
+            lost = leadership.wait_for(over) => lost.is_ok(),
+            () = tokio::time::sleep(NEWS) => false,
+        }
     }
 
     /// Starts everything and watches over it. Returns only with the reason why it cannot go on.
@@ -145,6 +168,12 @@ impl Lead {
         let quorum = Quorum::Replicated(self.replica.clone());
         let passes = reconcile::run_by(store.clone(), self.clock.clone(), term.clone());
         actors.spawn(async { ("reconciler", passes.await.map_err(|e| e.to_string())) });
+        let notes = note_moves(self.replica.clone(), store.clone(), self.clock.clone());
+        let notes = term.clone().run_until_cancelled_owned(notes);
+        actors.spawn(async { ("addresses' keeper", notes.await.unwrap_or(Ok(()))) });
+        let spares = SpareKeeper::new(store.clone(), quorum.clone(), self.clock.clone());
+        let spares = spares.run(term.clone());
+        actors.spawn(async { ("spare keeper", spares.await.map_err(|e| e.to_string())) });
         let roles =
             RoleManager::new(store.clone(), quorum, self.clock.clone(), self.own_id.clone());
         let roles = roles.run(term.clone());
@@ -174,6 +203,22 @@ impl Lead {
             tokio::time::sleep(PAUSE).await;
         };
         self.cancel.run_until_cancelled(hand_over).await;
+    }
+}
+
+/// Writes down where managers are whenever the group's membership changes: a join may end between the change and its note.
+async fn note_moves(replica: Replica, store: Store, clock: Clock) -> Result<(), String> {
+    let mut group = replica.group();
+    loop {
+        let members = group.borrow_and_update().clone();
+        if let Err(error) = membership::note(&store, &clock, &members).await {
+            tracing::info!(%error, "where managers are could not be written down yet");
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        }
+        if group.changed().await.is_err() {
+            return Ok(());
+        }
     }
 }
 

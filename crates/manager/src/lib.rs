@@ -5,6 +5,7 @@
 //! its listeners.
 #![forbid(unsafe_code)]
 
+pub mod address_book;
 pub mod authorize;
 pub mod backup;
 pub mod ca_service;
@@ -19,6 +20,7 @@ pub mod reconcile;
 pub mod recovery;
 pub mod refusal;
 pub mod watch_service;
+pub mod whereabouts;
 
 mod budget;
 mod dispatcher_front;
@@ -26,6 +28,7 @@ mod doorkeeper;
 mod lead;
 mod membership;
 mod object_id;
+mod obstacle;
 mod peers;
 mod proxy;
 mod raft_service;
@@ -35,6 +38,8 @@ mod seed;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 mod snapshot_service;
+mod spare;
 
 pub use manager::{Keeping, Manager, ManagerConfig, ManagerError, Mode};
 pub use seed::ClusterSeed;
+pub use swarm_raft_store::{Member as ManagerMember, Removal, View, quorum as quorum_of};

@@ -7,22 +7,28 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use swarm_ca::Credentials;
-use swarm_raft_store::{Replica, ReplicaConfig, Store, StoreError};
+use swarm_ca::{Caller, Credentials};
+use swarm_raft_store::{Member, Removal, Replica, ReplicaConfig, Store, StoreError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
+use crate::address_book::AddressBook;
+use crate::authorize::{Audience, Gate};
 use crate::backup::Backup;
 use crate::clock::Clock;
 use crate::custody::{self, Custodian};
 use crate::doorkeeper;
 use crate::lead::Lead;
+use crate::obstacle::{Contacts, Obstacle};
 use crate::peers::Peers;
+use crate::quorum;
 use crate::raft_service::PeerTransport;
 use crate::seat::Seat;
 use crate::seed::ClusterSeed;
+use crate::whereabouts::{Herald, Target, Told};
+use entry::Remotes;
 
 mod entry;
 mod routes;
@@ -52,6 +58,8 @@ pub struct ManagerConfig {
     pub data_key: [u8; 32],
     /// The time of day.
     pub clock: Clock,
+    /// Where managers are that have moved; shared with whatever answers [`crate::whereabouts`] calls.
+    pub book: AddressBook,
     /// Keys and copies beside the store; `None` where only the store matters.
     pub keeping: Option<Keeping>,
 }
@@ -107,9 +115,12 @@ struct Inner {
     credentials: Credentials,
     // For requests passed on; Raft has connections of its own.
     peers: Peers,
+    herald: Herald,
+    remotes: Remotes,
     seats: watch::Receiver<Seat>,
     // What keeps it out of the group, in words; `None` once it is in.
     entry: watch::Receiver<Option<String>>,
+    obstacle: Obstacle,
     fatal: watch::Sender<Option<String>>,
     cancel: CancellationToken,
     tasks: TaskTracker,
@@ -120,7 +131,9 @@ impl Manager {
     /// for the other managers must be able to reach this one's listener before it can be let in.
     pub async fn start(config: ManagerConfig, mode: Mode) -> Result<Self, ManagerError> {
         let identity = config.credentials.identity();
-        let transport = PeerTransport::new(Peers::new(config.credentials.clone()));
+        let peers = || Peers::new(config.credentials.clone(), config.book.clone());
+        let contacts = Contacts::default();
+        let transport = PeerTransport::new(peers(), contacts.clone());
         let replica = ReplicaConfig::new(
             config.state_dir.join(RAFT_FOLDER),
             identity.node_id.clone(),
@@ -131,14 +144,31 @@ impl Manager {
         let seats = watch::Sender::new(Seat::Vacant);
         let outside = matches!(mode, Mode::Join { .. } | Mode::Restart { .. });
         let entry = watch::Sender::new(outside.then(|| "no manager was asked yet".to_owned()));
+        let fatal = watch::Sender::new(None);
+        let (seed, remotes) = match mode {
+            Mode::Bootstrap(seed) => (Some(*seed), Vec::new()),
+            Mode::Join { remotes } | Mode::Restart { remotes } => (None, remotes),
+        };
         let manager = Self(Arc::new(Inner {
             replica: replica.clone(),
             clock: config.clock.clone(),
-            peers: Peers::new(config.credentials.clone()),
+            peers: peers(),
+            herald: Herald {
+                credentials: config.credentials.clone(),
+                book: config.book.clone(),
+                own: config.advertise_addr,
+            },
+            remotes: Remotes::new(remotes),
             credentials: config.credentials.clone(),
             seats: seats.subscribe(),
             entry: entry.subscribe(),
-            fatal: watch::Sender::new(None),
+            obstacle: Obstacle {
+                replica,
+                contacts,
+                entry: entry.subscribe(),
+                fatal: fatal.subscribe(),
+            },
+            fatal,
             cancel: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }));
@@ -146,18 +176,33 @@ impl Manager {
         if let Some(keeping) = config.keeping {
             manager.keep(keeping);
         }
-        let door = doorkeeper::run(replica.store(), config.credentials.clone());
+        let door = doorkeeper::run(manager.store(), config.credentials.clone());
         manager.supervise("doorkeeper", manager.until_cancelled(door));
-        let (seed, remotes) = match mode {
-            Mode::Bootstrap(seed) => (Some(*seed), None),
-            Mode::Join { remotes } | Mode::Restart { remotes } => (None, Some(remotes)),
-        };
+        manager.settle_book(config.book);
         manager.lead(seed, seats);
-        match remotes {
-            Some(remotes) => manager.enter(remotes, config.advertise_addr, entry),
-            None => manager.bootstrap().await?,
+        if !outside {
+            manager.bootstrap().await?;
         }
+        manager.enter(entry);
         Ok(manager)
+    }
+
+    /// Keeps the address book in step with the group's membership.
+    fn settle_book(&self, book: AddressBook) {
+        let (mut group, cancel) = (self.0.replica.group(), self.0.cancel.clone());
+        self.supervise("address book", async move {
+            loop {
+                let members = group.borrow_and_update().clone();
+                // None before it is in a group.
+                if !members.is_empty() {
+                    book.settle(&members);
+                }
+                match cancel.run_until_cancelled(group.changed()).await {
+                    Some(Ok(())) => {}
+                    Some(Err(_)) | None => return Ok(()),
+                }
+            }
+        });
     }
 
     async fn bootstrap(&self) -> Result<(), ManagerError> {
@@ -189,12 +234,12 @@ impl Manager {
     }
 
     /// Lets this replica into the group, if it is not in it yet.
-    fn enter(&self, remotes: Vec<String>, addr: String, state: watch::Sender<Option<String>>) {
+    fn enter(&self, state: watch::Sender<Option<String>>) {
         let entry = entry::Entry {
             replica: self.0.replica.clone(),
-            credentials: self.0.credentials.clone(),
-            remotes,
-            addr,
+            herald: self.0.herald.clone(),
+            remotes: self.0.remotes.clone(),
+            own_id: self.0.credentials.identity().node_id.clone(),
             state,
         };
         self.supervise("way into the group", self.until_cancelled(entry.run()));
@@ -270,10 +315,32 @@ impl Manager {
         }
     }
 
-    fn obstacle(&self) -> String {
-        let failed = self.0.fatal.borrow().clone();
-        let outside = failed.or_else(|| self.0.entry.borrow().clone());
-        outside.unwrap_or_else(|| "no leader is known".into())
+    /// Why this manager cannot serve, as far as it knows, and what would help.
+    pub fn obstacle(&self) -> String {
+        self.0.obstacle.say()
+    }
+
+    /// Looks for managers at these addresses, and goes on looking there for as long as it finds no way into the group.
+    pub async fn reach(&self, addrs: &[String]) -> Vec<Told> {
+        let group = self.0.replica.group().borrow().clone();
+        let targets = addrs.iter().map(Target::any).collect();
+        let told = self.0.herald.tell(targets, &group).await;
+        self.0.remotes.name(addrs);
+        told
+    }
+
+    /// Another manager says where it is. Believed of members only, of whom the caller must have proved to be one.
+    pub fn heard(&self, caller: &Caller, addr: &str) -> Result<(), tonic::Status> {
+        let cluster_id = self.0.credentials.identity().cluster_id.clone();
+        Gate::new(self.store(), cluster_id).judge(caller, Audience::Peers)?;
+        let Caller::Node { node_id, .. } = caller else {
+            return Err(tonic::Status::permission_denied("only managers say where they are"));
+        };
+        let known = self.0.replica.group().borrow().iter().any(|m| m.node_id == *node_id);
+        if known && self.0.herald.book.note(node_id, addr) {
+            tracing::info!(manager = node_id, addr, "a manager has another address now");
+        }
+        Ok(())
     }
 
     /// Whether this manager votes, a leader is known, and it can serve.
@@ -289,8 +356,24 @@ impl Manager {
 
     /// Node ids and addresses of all managers, this one among them.
     pub fn managers(&self) -> Vec<(String, String)> {
-        let members = self.0.replica.members().into_iter();
-        members.map(|m| (m.member.node_id, m.member.addr)).collect()
+        let group = self.0.replica.group().borrow().clone();
+        let place = |m: Member| {
+            let addr = self.0.herald.book.address(&m);
+            (m.node_id, addr)
+        };
+        group.into_iter().map(place).collect()
+    }
+
+    /// What the managers come to without this one, as the leader sees them; without a leader, as this one does.
+    pub async fn departure(&self) -> Removal {
+        let own_id = self.0.credentials.identity().node_id.clone();
+        let seat = self.0.seats.borrow().clone();
+        let members = match &seat {
+            Seat::Elsewhere { leader, .. } => quorum::members_at(&self.0.peers, leader).await,
+            Seat::Here { .. } | Seat::Vacant => None,
+        };
+        let members = members.unwrap_or_else(|| self.0.replica.members());
+        Removal::of(&members, |m| m.member.node_id == own_id)
     }
 
     /// The store as replicated here; it may lag behind the leader's.

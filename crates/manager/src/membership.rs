@@ -83,7 +83,7 @@ impl RoleManager {
     }
 
     async fn demote(&self, node_id: &str) -> Result<(), Refusal> {
-        may_leave(&self.quorum.members(), node_id)?;
+        may_leave(&self.quorum.members(), node_id, &[])?;
         // The leader does not expel itself: it hands over, and its successor does.
         if node_id == self.own_id {
             self.quorum.hand_over().await?;
@@ -150,6 +150,12 @@ fn unsettled(view: &View) -> Vec<(String, NodeRole)> {
         (desired != node.role()).then(|| (node.id.clone(), desired))
     };
     view.all::<Node>().filter_map(wish).collect()
+}
+
+/// Nodes that are to be workers, some of which may still be managers: their going counts against those that come after.
+pub fn leaving(view: &View) -> Vec<String> {
+    let goes = |n: &&Node| n.spec.as_ref().is_some_and(|s| s.desired_role() == NodeRole::Worker);
+    view.all::<Node>().filter(goes).map(|n| n.id.clone()).collect()
 }
 
 /// Waits for a commit that touches a node.

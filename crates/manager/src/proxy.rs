@@ -21,15 +21,19 @@ use tonic::server::NamedService;
 use tower::Service;
 
 use crate::authorize::{Audience, Gate};
+use crate::obstacle::Obstacle;
 use crate::peers::Peers;
-use crate::refusal::NO_LEADER;
 use crate::seat::{Seat, Seats};
+use crate::whereabouts::root_cause;
 use ended::until;
 
 mod ended;
 
 /// How long a request waits for a leader: an election takes one to two seconds.
 const LEADER_WAIT: Duration = Duration::from_secs(4);
+
+/// What clients know a missing leader by; why follows.
+const NO_LEADER: &str = "the swarm does not have a leader:";
 
 /// Names the original caller of a request that another manager passed on.
 const CALLER_HEADER: &str = "swarm-caller";
@@ -40,14 +44,15 @@ pub struct Front<S> {
     inner: S,
     seats: Seats,
     gate: Gate,
-    peers: Option<Peers>,
+    peers: Peers,
+    obstacle: Obstacle,
 }
 
 impl<S> Front<S> {
-    /// `inner` answers while this manager leads; `gate` judges who may speak for others. Without `peers` (standalone)
-    /// nothing is ever passed on.
-    pub fn new(inner: S, seats: Seats, gate: Gate, peers: Option<Peers>) -> Self {
-        Self { inner, seats, gate, peers }
+    /// `inner` answers while this manager leads; `gate` judges who may speak for others; `obstacle` is told where there is no
+    /// leader.
+    pub fn new(inner: S, seats: Seats, gate: Gate, peers: Peers, obstacle: Obstacle) -> Self {
+        Self { inner, seats, gate, peers, obstacle }
     }
 }
 
@@ -83,7 +88,7 @@ where
 {
     async fn answer(mut self, mut request: Request<Body>) -> Result<Response<Body>, Status> {
         let passed_on = restore_caller(&self.gate, &mut request)?;
-        match taken(&mut self.seats).await? {
+        match taken(&mut self.seats, &self.obstacle).await? {
             Seat::Here { term, .. } => {
                 // The leader judges: what another manager has heard of may be old.
                 self.gate.check(&request)?;
@@ -96,25 +101,34 @@ where
                 "the leader changed while the request was on its way: try again",
             )),
             Seat::Elsewhere { leader, term } => {
-                let answer = within(&term, pass_on(self.peers, &leader, request)).await??;
+                let answer =
+                    within(&term, pass_on(self.peers, &self.obstacle, &leader, request)).await??;
                 Ok(until(term, answer))
             }
-            Seat::Vacant => Err(Status::unavailable(NO_LEADER)),
+            Seat::Vacant => Err(no_leader(&self.obstacle)),
         }
     }
 }
 
+fn no_leader(obstacle: &Obstacle) -> Status {
+    Status::unavailable(format!("{NO_LEADER} {}", obstacle.say()))
+}
+
 /// Sends the request to the leader, with the name of its caller.
 async fn pass_on(
-    peers: Option<Peers>,
+    peers: Peers,
+    obstacle: &Obstacle,
     leader: &Member,
     mut request: Request<Body>,
 ) -> Result<Response<Body>, Status> {
-    let unreachable = |error: &dyn std::fmt::Display| {
-        let Member { node_id, addr, .. } = leader;
-        Status::unavailable(format!("the leader {node_id} at {addr} is out of reach: {error}"))
+    let unreachable = |error: &dyn std::error::Error| {
+        let (node_id, addr) = (&leader.node_id, peers.address(leader));
+        Status::unavailable(format!(
+            "{NO_LEADER} manager {node_id} at {addr}, which led last, is out of reach ({}); {}",
+            root_cause(error),
+            obstacle.say()
+        ))
     };
-    let peers = peers.ok_or_else(|| Status::unavailable(NO_LEADER))?;
     let mut channel = peers.channel(leader).map_err(|e| unreachable(&e))?;
     name_caller(&mut request)?;
     std::future::poll_fn(|cx| channel.poll_ready(cx)).await.map_err(|e| unreachable(&e))?;
@@ -122,11 +136,11 @@ async fn pass_on(
 }
 
 /// Who leads; waits for a leader if there is none.
-async fn taken(seats: &mut Seats) -> Result<Seat, Status> {
+async fn taken(seats: &mut Seats, obstacle: &Obstacle) -> Result<Seat, Status> {
     match tokio::time::timeout(LEADER_WAIT, seats.wait_for(Seat::is_taken)).await {
         Ok(Ok(seat)) => Ok(seat.clone()),
         Ok(Err(_)) => Err(Status::unavailable("this manager is shutting down")),
-        Err(_) => Err(Status::unavailable(NO_LEADER)),
+        Err(_) => Err(no_leader(obstacle)),
     }
 }
 

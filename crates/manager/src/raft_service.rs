@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use swarm_api::raft_client::RaftClient;
 use swarm_api::{RaftEnvelope, raft_server};
+use swarm_ca::Caller;
 use swarm_raft_store::{
     CHUNK_BYTES, ChunkStream, Member, RaftRpc, Replica, Transport, TransportError,
 };
@@ -16,7 +17,9 @@ use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::authorize::{Audience, Gate};
+use crate::obstacle::{Call, Contacts};
 use crate::peers::Peers;
+use crate::whereabouts::cause;
 
 /// Largest message between managers: a chunk with its frame, or a batch of log entries.
 pub const MAX_MESSAGE: usize = if CHUNK_BYTES > (16 << 20) { 2 * CHUNK_BYTES } else { 32 << 20 };
@@ -24,14 +27,35 @@ pub const MAX_MESSAGE: usize = if CHUNK_BYTES > (16 << 20) { 2 * CHUNK_BYTES } e
 /// Carries the replica's calls over mutually authenticated gRPC.
 pub struct PeerTransport {
     peers: Peers,
+    contacts: Contacts,
 }
 
 type Carried<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, TransportError>> + Send + 'a>>;
 
 impl PeerTransport {
     /// Its connections are its own: snapshots and heartbeats do not queue behind clients' requests.
-    pub fn new(peers: Peers) -> Self {
-        Self { peers }
+    pub fn new(peers: Peers, contacts: Contacts) -> Self {
+        Self { peers, contacts }
+    }
+
+    /// What the call came to, also for those who ask why there is no leader.
+    fn outcome(
+        call: Call,
+        answer: Result<Response<RaftEnvelope>, Status>,
+    ) -> Result<Vec<u8>, TransportError> {
+        let status = match answer {
+            Ok(answer) => {
+                call.answered();
+                return Ok(answer.into_inner().body);
+            }
+            Err(status) => status,
+        };
+        let reason = cause(&status);
+        let addr = call.failed(&reason);
+        Err(match status.code() {
+            tonic::Code::Unavailable => TransportError::Unreachable { addr, reason },
+            _ => TransportError::Failed { addr, reason },
+        })
     }
 
     fn client(&self, target: &Member) -> Result<RaftClient<Channel>, TransportError> {
@@ -49,21 +73,23 @@ impl Transport for PeerTransport {
     fn call<'a>(&'a self, target: &'a Member, rpc: RaftRpc, body: Vec<u8>) -> Carried<'a> {
         Box::pin(async move {
             let mut client = self.client(target)?;
+            let call = self.contacts.call(&target.node_id, self.peers.address(target));
             let envelope = RaftEnvelope { body };
             let answer = match rpc {
                 RaftRpc::Append => client.append(envelope).await,
                 RaftRpc::Vote => client.vote(envelope).await,
                 RaftRpc::TransferLeader => client.transfer_leader(envelope).await,
             };
-            answer.map(|a| a.into_inner().body).map_err(|status| failure(target, &status))
+            Self::outcome(call, answer)
         })
     }
 
     fn install_snapshot<'a>(&'a self, target: &'a Member, chunks: ChunkStream) -> Carried<'a> {
         Box::pin(async move {
             let mut client = self.client(target)?;
+            let call = self.contacts.call(&target.node_id, self.peers.address(target));
             let answer = client.install_snapshot(Envelopes(chunks)).await;
-            answer.map(|a| a.into_inner().body).map_err(|status| failure(target, &status))
+            Self::outcome(call, answer)
         })
     }
 }
@@ -81,14 +107,6 @@ impl Stream for Envelopes {
     }
 }
 
-fn failure(target: &Member, status: &Status) -> TransportError {
-    let (addr, reason) = (target.addr.clone(), status.message().to_owned());
-    match status.code() {
-        tonic::Code::Unavailable => TransportError::Unreachable { addr, reason },
-        _ => TransportError::Failed { addr, reason },
-    }
-}
-
 /// Answers the other managers' calls.
 pub struct RaftService {
     replica: Replica,
@@ -101,13 +119,21 @@ impl RaftService {
         Self { replica, gate }
     }
 
+    /// The node that calls: it may speak for its own replica only.
+    fn sender<T>(&self, request: &Request<T>) -> Result<String, Status> {
+        match self.gate.admit(request, Audience::Peers)? {
+            Caller::Node { node_id, .. } => Ok(node_id),
+            _ => Err(Status::permission_denied("this call needs a manager's certificate")),
+        }
+    }
+
     async fn answer(
         &self,
         request: Request<RaftEnvelope>,
         rpc: RaftRpc,
     ) -> Result<Response<RaftEnvelope>, Status> {
-        self.gate.admit(&request, Audience::Peers)?;
-        let body = self.replica.handle(rpc, &request.into_inner().body).await;
+        let from = self.sender(&request)?;
+        let body = self.replica.handle_from(&from, rpc, &request.into_inner().body).await;
         let body = body.map_err(|error| Status::internal(error.to_string()))?;
         Ok(Response::new(RaftEnvelope { body }))
     }
@@ -137,14 +163,14 @@ impl raft_server::Raft for RaftService {
         &self,
         request: Request<Streaming<RaftEnvelope>>,
     ) -> Result<Response<RaftEnvelope>, Status> {
-        self.gate.admit(&request, Audience::Peers)?;
+        let from = self.sender(&request)?;
         let chunks = request.into_inner().map(|chunk| {
             chunk.map(|envelope| envelope.body).map_err(|status| TransportError::Failed {
                 addr: "the sender of the snapshot".into(),
                 reason: status.message().to_owned(),
             })
         });
-        let body = self.replica.handle_snapshot(Box::pin(chunks)).await;
+        let body = self.replica.handle_snapshot_from(&from, Box::pin(chunks)).await;
         let body = body.map_err(|error| Status::internal(error.to_string()))?;
         Ok(Response::new(RaftEnvelope { body }))
     }

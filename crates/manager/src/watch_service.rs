@@ -11,17 +11,20 @@ use tonic::{Request, Response, Status};
 
 use crate::authorize::{Audience, Gate};
 use crate::control::redact;
+use crate::quorum::Quorum;
+use crate::refusal::Refusal;
 
 /// The watch service.
 pub struct WatchService {
     store: Store,
+    quorum: Quorum,
     gate: Gate,
 }
 
 impl WatchService {
-    /// Watches `store`.
-    pub fn new(store: Store, gate: Gate) -> Self {
-        Self { store, gate }
+    /// Watches `store`, from the newest version that `quorum` knows.
+    pub fn new(store: Store, quorum: Quorum, gate: Gate) -> Self {
+        Self { store, quorum, gate }
     }
 }
 
@@ -33,6 +36,7 @@ impl watch_server::Watch for WatchService {
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Messages>, Status> {
         self.gate.admit(&request, Audience::Operators)?;
+        self.quorum.read_barrier().await.map_err(Refusal::Store)?;
         let messages = watch(&self.store, request.into_inner());
         Ok(Response::new(Box::pin(messages)))
     }

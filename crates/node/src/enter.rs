@@ -15,6 +15,7 @@ use tonic::{Code, Status};
 use crate::address::{self, interfaces};
 use crate::daemon::Daemon;
 use crate::member::{Member, bind};
+use crate::place::{self, Place, Wish};
 use crate::recover::force;
 use crate::state::Settings;
 use crate::unlock;
@@ -264,17 +265,15 @@ struct Wanted<'a> {
 fn settings(daemon: &Daemon, wanted: &Wanted<'_>) -> Result<Settings, Status> {
     let interfaces = interfaces();
     let invalid = |e: address::AddressError| Status::invalid_argument(e.to_string());
-    let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    let listen = given(wanted.listen).unwrap_or_else(|| daemon.args.listen_addr.clone());
-    let listen = address::parse(&listen, &interfaces).map_err(invalid)?;
-    let advertise = given(wanted.advertise).or_else(|| daemon.args.advertise_addr.clone());
-    let advertise =
-        address::advertised(advertise.as_deref(), listen, &interfaces).map_err(invalid)?;
-    let data_path = given(wanted.data_path).or_else(|| daemon.args.data_path_addr.clone());
-    let data_path = match data_path {
-        Some(text) => address::parse(&text, &interfaces).map_err(invalid)?.ip(),
-        None => advertise.ip(),
+    let flags = Wish::of(&daemon.args);
+    let wish = Wish {
+        listen: wanted.listen.to_owned(),
+        advertise: wanted.advertise.to_owned(),
+        data_path: wanted.data_path.to_owned(),
     };
+    let asked = wish.or(&flags);
+    let Place { listen, advertise, data_path } =
+        place::find(&asked, &interfaces).map_err(invalid)?;
     let port = match wanted.data_path_port {
         0 => DATA_PATH_PORT,
         port => port,
@@ -290,6 +289,8 @@ fn settings(daemon: &Daemon, wanted: &Wanted<'_>) -> Result<Settings, Status> {
         // Checked against the range above.
         data_path_port: u16::try_from(port).unwrap_or(u16::MAX),
         managers: Vec::new(),
+        asked,
+        flags,
     })
 }
 
@@ -319,7 +320,8 @@ fn check_pools(request: &InitRequest) -> Result<(), Status> {
     Ok(())
 }
 
-fn with_port(remote: &str) -> String {
+/// A manager's address as a user gives it, with its port.
+pub fn with_port(remote: &str) -> String {
     let remote = remote.trim();
     match remote.parse::<std::net::IpAddr>() {
         Ok(ip) => std::net::SocketAddr::new(ip, address::DEFAULT_PORT).to_string(),

@@ -17,7 +17,13 @@ use tower::{Service, ServiceExt};
 #[derive(Clone, Default)]
 pub struct ManagerSlot {
     routes: Arc<ArcSwapOption<Shelf>>,
-    absence: Arc<ArcSwapOption<String>>,
+    absence: Arc<ArcSwapOption<Absence>>,
+}
+
+/// Why there is no manager, and whether there will be one soon.
+struct Absence {
+    reason: String,
+    passing: bool,
 }
 
 /// Routes are cheap to clone but not `Sync`.
@@ -31,7 +37,16 @@ impl ManagerSlot {
 
     /// From now on calls to the manager are refused with `reason`.
     pub fn clear(&self, reason: &str) {
-        self.absence.store(Some(Arc::new(reason.to_owned())));
+        self.absent(Absence { reason: reason.to_owned(), passing: false });
+    }
+
+    /// As [`Self::clear`], but whoever asks may ask again soon.
+    pub fn clear_for_now(&self, reason: &str) {
+        self.absent(Absence { reason: reason.to_owned(), passing: true });
+    }
+
+    fn absent(&self, absence: Absence) {
+        self.absence.store(Some(Arc::new(absence)));
         self.routes.store(None);
     }
 
@@ -41,9 +56,11 @@ impl ManagerSlot {
             let routes = shelf.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             return Ok(routes.clone());
         }
-        let reason = self.absence.load();
-        let text = reason.as_deref().map_or("this node is not a swarm manager", String::as_str);
-        Err(Status::failed_precondition(text))
+        Err(match self.absence.load().as_deref() {
+            Some(absence) if absence.passing => Status::unavailable(&absence.reason),
+            Some(absence) => Status::failed_precondition(&absence.reason),
+            None => Status::failed_precondition("this node is not a swarm manager"),
+        })
     }
 }
 

@@ -14,12 +14,14 @@ mod leave;
 mod listener;
 mod member;
 mod node_service;
+mod place;
 mod prompt;
 mod recover;
 mod state;
 mod unlock;
 mod upstream;
 mod vault;
+mod whereabouts;
 
 use std::process::ExitCode;
 

@@ -8,34 +8,43 @@ use anyhow::{Context, Result};
 use swarm_agent::fetch::Fetcher;
 use swarm_agent::{Agent, AgentConfig, NodeFacts, PeerService};
 use swarm_api::peer_server::PeerServer;
-use swarm_api::{NodeRole, SessionMessage};
-use swarm_ca::{Credentials, Identity};
+use swarm_api::whereabouts_server::WhereaboutsServer;
+use swarm_api::{ManagerPeer, NodeRole, SessionMessage};
+use swarm_ca::{Caller, Credentials, Identity};
+use swarm_manager::address_book::AddressBook;
 use swarm_manager::clock::Clock;
-use swarm_manager::{Keeping, Manager, ManagerConfig, Mode};
+use swarm_manager::whereabouts::{Herald, Target, Told};
+use swarm_manager::{Keeping, Manager, ManagerConfig, ManagerMember, Mode};
 use swarm_overlay_net::{NetConfig, NodeNet};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tonic::Status;
 use tonic::service::Routes;
 
+use crate::address::interfaces;
 use crate::certificate::Keeper;
 use crate::custodian::NodeCustodian;
 use crate::daemon::{Daemon, NO_CLUSTER};
 use crate::front::Front;
 use crate::listener::serve_tls;
+use crate::place::{self, Wish};
 use crate::state::Settings;
 use crate::upstream::name_servers;
+use crate::whereabouts::WhereaboutsService;
 
 /// What other nodes may ask of a node that is no manager.
-const PEER_SERVICES: [&str; 1] = ["/swarm.v1.Peer/"];
+const PEER_SERVICES: [&str; 2] = ["/swarm.v1.Peer/", "/swarm.v1.Whereabouts/"];
 const WORKER: &str = "This node is not a swarm manager. Worker nodes can't be used to view or \
      modify cluster state. Please run this command on a manager node or promote the current node \
      to a manager.";
+const STARTING: &str = "the manager of this node is starting";
 /// A failed role change is tried again after this time.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// A membership.
+/// A membership. Clones share it.
+#[derive(Clone)]
 pub struct Member {
     life: Arc<Life>,
     tracker: TaskTracker,
@@ -46,7 +55,10 @@ struct Life {
     credentials: Credentials,
     keeper: Keeper,
     settings: Mutex<Settings>,
+    // Whom the agent may ask.
     managers: watch::Sender<Vec<String>>,
+    // Where managers are, also those that moved.
+    book: AddressBook,
     agent: Agent,
     net: NodeNet,
     // Held while the role changes.
@@ -55,18 +67,21 @@ struct Life {
 }
 
 impl Member {
-    /// Goes on as the member that the disk tells of.
-    pub async fn resume(
-        daemon: &Arc<Daemon>,
-        identity: Identity,
-        settings: Settings,
-    ) -> Result<Self> {
+    /// Goes on as the member that the disk tells of, wherever the host is now.
+    pub async fn resume(daemon: &Arc<Daemon>, identity: Identity, saved: Settings) -> Result<Self> {
+        let settings = place::renewed(&saved, &Wish::of(&daemon.args), &interfaces());
+        if settings != saved {
+            let (from, to) = (&saved.advertise_addr, &settings.advertise_addr);
+            tracing::info!(from, to, "the addresses of this node were looked up anew");
+            daemon.state.save_settings(&settings).context("remember the addresses")?;
+        }
         let listener = bind(&settings).await?;
         let remotes = others(&settings);
         let member = Self::open(daemon, identity, settings, listener).await?;
         if member.life.credentials.identity().role == NodeRole::Manager {
             member.life.start_manager(Mode::Restart { remotes }).await?;
         }
+        member.life.offer_managers().await;
         member.follow();
         Ok(member)
     }
@@ -86,6 +101,7 @@ impl Member {
             member.stop().await;
             return Err(error);
         }
+        member.life.offer_managers().await;
         member.follow();
         Ok(member)
     }
@@ -106,7 +122,9 @@ impl Member {
         })
         .await
         .context("open the data plane")?;
-        let managers = watch::Sender::new(settings.managers.clone());
+        // None yet: the one here may not serve before it has started.
+        let managers = watch::Sender::new(Vec::new());
+        let book = AddressBook::open(&daemon.state.addresses());
         let facts = NodeFacts::read(
             daemon.hostname.clone(),
             settings.data_path_addr.clone(),
@@ -126,7 +144,10 @@ impl Member {
         })
         .await?;
         let cancel = daemon.cancel.child_token();
-        daemon.slot.clear(WORKER);
+        match credentials.identity().role {
+            NodeRole::Manager => daemon.slot.clear_for_now(STARTING),
+            NodeRole::Worker => daemon.slot.clear(WORKER),
+        }
         let tracker = TaskTracker::new();
         let front = Front::new(peer_routes(daemon, &agent), &PEER_SERVICES, daemon.slot.clone());
         let (serving, fatal) =
@@ -143,6 +164,7 @@ impl Member {
             credentials,
             settings: Mutex::new(settings),
             managers,
+            book,
             agent,
             net,
             manager: Mutex::new(None),
@@ -188,6 +210,41 @@ impl Member {
     /// Addresses and managers.
     pub async fn settings(&self) -> Settings {
         self.life.settings.lock().await.clone()
+    }
+
+    /// Where managers are.
+    pub fn book(&self) -> &AddressBook {
+        &self.life.book
+    }
+
+    /// A manager says where it is now.
+    pub async fn heard(&self, caller: &Caller, addr: &str) -> Result<(), Status> {
+        match (self.manager().await, caller) {
+            (Some(manager), caller) => manager.heard(caller, addr),
+            (None, Caller::Node { node_id, .. }) => {
+                if self.life.book.note(node_id, addr) {
+                    tracing::info!(manager = node_id, addr, "a manager has another address now");
+                    self.life.offer_managers().await;
+                }
+                Ok(())
+            }
+            (None, _) => Err(Status::permission_denied("only managers say where they are")),
+        }
+    }
+
+    /// Looks for managers at these addresses.
+    pub async fn reach(&self, addrs: &[String]) -> Vec<Told> {
+        let told = match self.manager().await {
+            Some(manager) => manager.reach(addrs).await,
+            None => {
+                let (credentials, book) = (self.credentials(), self.life.book.clone());
+                // A worker has nothing to tell: it only asks.
+                let herald = Herald { credentials, book, own: String::new() };
+                herald.tell(addrs.iter().map(Target::any).collect(), &[]).await
+            }
+        };
+        self.life.offer_managers().await;
+        told
     }
 
     /// For channels to other nodes.
@@ -260,6 +317,7 @@ impl Life {
                 custodian: Arc::new(NodeCustodian::new(self.daemon.state.clone())),
                 snapshots: self.daemon.state.snapshots(),
             }),
+            book: self.book.clone(),
         };
         let mut place = self.manager.lock().await;
         let manager = Manager::start(config, mode).await?;
@@ -293,15 +351,47 @@ impl Life {
 
     async fn learn_managers(&self, message: &SessionMessage) {
         let known: Vec<String> = message.managers.iter().map(|m| m.addr.clone()).collect();
-        let mut settings = self.settings.lock().await;
-        if known.is_empty() || known == settings.managers {
+        if known.is_empty() {
             return;
         }
-        settings.managers.clone_from(&known);
-        if let Err(error) = self.daemon.state.save_settings(&settings) {
-            tracing::warn!(%error, "remember the managers");
+        if self.manager.lock().await.is_none() {
+            let member = |peer: &ManagerPeer| ManagerMember {
+                node_id: peer.node_id.clone(),
+                addr: peer.addr.clone(),
+                ..ManagerMember::default()
+            };
+            let members: Vec<ManagerMember> = message.managers.iter().map(member).collect();
+            self.book.settle(&members);
         }
-        self.managers.send_replace(known);
+        {
+            let mut settings = self.settings.lock().await;
+            if known != settings.managers {
+                settings.managers = known;
+                if let Err(error) = self.daemon.state.save_settings(&settings) {
+                    tracing::warn!(%error, "remember the managers");
+                }
+            }
+        }
+        self.offer_managers().await;
+    }
+
+    /// Tells the agent whom to ask: the managers that are known, and those that moved. The one here only while it runs.
+    async fn offer_managers(&self) {
+        let is_manager = self.manager.lock().await.is_some();
+        let settings = self.settings.lock().await;
+        let mut offered = settings.managers.clone();
+        let moved = self.book.places().into_iter().map(|(_, addr)| addr);
+        for addr in moved.collect::<Vec<_>>() {
+            if !offered.contains(&addr) {
+                offered.push(addr);
+            }
+        }
+        offered.retain(|addr| is_manager || *addr != settings.advertise_addr);
+        self.managers.send_if_modified(|known| {
+            let differs = *known != offered;
+            known.clone_from(&offered);
+            differs
+        });
     }
 
     /// Makes certificate and manager fit the role that the managers gave this node.
@@ -311,10 +401,14 @@ impl Life {
             return Ok(());
         }
         let settings = self.settings.lock().await.clone();
-        if role == NodeRole::Worker
-            && let Some(manager) = self.manager.lock().await.take()
-        {
+        // The lock is free again below: the manager is asked for while it ends.
+        let ending = match role {
+            NodeRole::Worker => self.manager.lock().await.take(),
+            NodeRole::Manager => None,
+        };
+        if let Some(manager) = ending {
             self.daemon.slot.clear(WORKER);
+            self.offer_managers().await;
             manager.shutdown().await;
             self.daemon.state.forget_manager().context("remove the store")?;
         }
@@ -327,6 +421,7 @@ impl Life {
         }
         if role == NodeRole::Manager {
             self.start_manager(Mode::Join { remotes: others(&settings) }).await?;
+            self.offer_managers().await;
         }
         tracing::info!(?role, "role taken");
         Ok(())
@@ -354,6 +449,7 @@ fn others(settings: &Settings) -> Vec<String> {
     settings.managers.iter().filter(|m| **m != settings.advertise_addr).cloned().collect()
 }
 
-fn peer_routes(daemon: &Daemon, agent: &Agent) -> Routes {
+fn peer_routes(daemon: &Arc<Daemon>, agent: &Agent) -> Routes {
     Routes::new(PeerServer::new(PeerService::new(daemon.engine.clone(), agent.assignments())))
+        .add_service(WhereaboutsServer::new(WhereaboutsService::new(daemon.clone())))
 }

@@ -5,13 +5,17 @@ use std::sync::Arc;
 use swarm_api::node_control_server::NodeControl;
 use swarm_api::{
     InfoRequest, InfoResponse, InitRequest, InitResponse, JoinRequest, JoinResponse, LeaveRequest,
-    LeaveResponse, ListSnapshotsRequest, ListSnapshotsResponse, LocalState, UnlockRequest,
-    UnlockResponse,
+    LeaveResponse, ListSnapshotsRequest, ListSnapshotsResponse, LocalState, ReachRequest,
+    ReachResponse, Reached, UnlockRequest, UnlockResponse,
 };
+use swarm_manager::whereabouts::Told;
 use tonic::{Request, Response, Status};
 
 use crate::daemon::Daemon;
 use crate::{enter, leave, unlock};
+
+/// More managers than anyone has.
+const MAX_ADDRESSES: usize = 16;
 
 /// Serves [`NodeControl`].
 pub struct NodeService {
@@ -47,8 +51,15 @@ impl NodeControl for NodeService {
             let manager = member.manager().await;
             let heard = member.news().borrow().is_some();
             info.set_state(if heard { LocalState::InCluster } else { LocalState::Joining });
-            if !heard {
-                info.error = "no manager has answered yet".into();
+            let waiting = manager.as_ref().filter(|m| !m.is_ready());
+            if let Some(waiting) = waiting {
+                info.error = waiting.obstacle();
+            } else if !heard {
+                let asked = settings.managers.join(", ");
+                info.error = format!(
+                    "no manager has answered yet (asked {asked}); if they have other addresses \
+                     now, name one with 'swarmctl reach ADDRESS'"
+                );
             }
             if let Some(word) = member.removed() {
                 info.set_state(LocalState::Error);
@@ -58,7 +69,12 @@ impl NodeControl for NodeService {
             info.cluster_id.clone_from(&identity.cluster_id);
             info.set_role(identity.role);
             info.addr = settings.advertise_addr;
-            info.managers = settings.managers;
+            info.managers = match &manager {
+                Some(manager) if !manager.managers().is_empty() => {
+                    manager.managers().into_iter().map(|(_, addr)| addr).collect()
+                }
+                _ => settings.managers,
+            };
             info.control_available = manager.is_some_and(|m| m.is_ready());
         }
         Ok(Response::new(info))
@@ -85,8 +101,8 @@ impl NodeControl for NodeService {
     ) -> Result<Response<LeaveResponse>, Status> {
         let (daemon, force) = (self.daemon.clone(), request.into_inner().force);
         let work = tokio::spawn(async move { leave::leave(&daemon, force).await });
-        work.await.map_err(ended)??;
-        Ok(Response::new(LeaveResponse {}))
+        let lost = work.await.map_err(ended)??;
+        Ok(Response::new(LeaveResponse { lost }))
     }
 
     async fn unlock(
@@ -109,6 +125,36 @@ impl NodeControl for NodeService {
         let snapshots = snapshots.map_err(|e| Status::internal(format!("list snapshots: {e}")))?;
         Ok(Response::new(ListSnapshotsResponse { snapshots }))
     }
+
+    async fn reach(
+        &self,
+        request: Request<ReachRequest>,
+    ) -> Result<Response<ReachResponse>, Status> {
+        let addrs = request.into_inner().addrs;
+        if addrs.is_empty() || addrs.len() > MAX_ADDRESSES {
+            let text = format!("{} addresses: want 1 to {MAX_ADDRESSES}", addrs.len());
+            return Err(Status::invalid_argument(text));
+        }
+        let addrs: Vec<String> = addrs.iter().map(|addr| enter::with_port(addr)).collect();
+        // Not locked for as long as it takes: the others' answers pass here, too.
+        let member = self.daemon.member.lock().await.clone();
+        let Some(member) = member else {
+            return Err(Status::failed_precondition("this node is not part of a swarm"));
+        };
+        let told = member.reach(&addrs).await;
+        let named = told.into_iter().filter(|told| addrs.contains(&told.target.addr));
+        Ok(Response::new(ReachResponse { reached: named.map(reached).collect() }))
+    }
+}
+
+fn reached(told: Told) -> Reached {
+    let is_manager = told.is_manager();
+    let (node_id, error) = match told.answer {
+        Ok(answer) if is_manager => (answer.node_id, String::new()),
+        Ok(_) => (String::new(), "the node there is no manager".into()),
+        Err(reason) => (String::new(), reason),
+    };
+    Reached { addr: told.target.addr, node_id, error }
 }
 
 fn ended(error: tokio::task::JoinError) -> Status {

@@ -14,6 +14,7 @@ use swarm_manager::recovery::{Heir, Salvage, restore};
 
 use crate::address::{self, interfaces};
 use crate::args::{Args, RecoverArgs};
+use crate::place::Wish;
 use crate::prompt;
 use crate::state::{CLUSTER_FOLDER, Settings, StateDir};
 
@@ -128,6 +129,8 @@ fn settings(args: &Args, salvage: &Salvage) -> Result<Settings> {
         data_path_addr: data_path.to_string(),
         data_path_port: port.unwrap_or(DATA_PATH_PORT),
         managers: vec![advertise.to_string()],
+        asked: Wish::of(args),
+        flags: Wish::of(args),
     })
 }
 

@@ -11,6 +11,7 @@ use swarm_ca::{CaError, Identity, Kept, RecoveryKey};
 use zeroize::Zeroizing;
 
 use crate::file;
+use crate::place::Wish;
 use crate::vault::{Vault, VaultError};
 
 const SETTINGS_FILE: &str = "node.json";
@@ -34,6 +35,12 @@ pub struct Settings {
     pub data_path_port: u16,
     /// Managers as last heard, ADDRESS:PORT.
     pub managers: Vec<String>,
+    /// What the addresses were made from.
+    #[serde(default)]
+    pub asked: Wish,
+    /// What the daemon's command line asked for at its last start.
+    #[serde(default)]
+    pub flags: Wish,
 }
 
 /// The folders of the node's cluster state.
@@ -88,6 +95,11 @@ impl StateDir {
     /// The managers' replicated store.
     pub fn raft(&self) -> PathBuf {
         self.root.join("raft")
+    }
+
+    /// Where managers that moved say that they are.
+    pub fn addresses(&self) -> PathBuf {
+        self.root.join("addresses")
     }
 
     /// The agent's ledger.
@@ -188,6 +200,8 @@ mod tests {
             data_path_addr: "192.0.2.1".into(),
             data_path_port: 4789,
             managers: vec!["192.0.2.1:2377".into()],
+            asked: Wish::default(),
+            flags: Wish { advertise: "eth0".into(), ..Wish::default() },
         };
         state.save_settings(&settings).unwrap();
         let key = state.data_key().unwrap();

@@ -319,5 +319,6 @@ fn again(reason: &str) -> Outcome {
 }
 
 fn busy(error: &StoreError) -> StoreError {
-    StoreError::Refused(format!("leadership keeps changing: try again ({error})"))
+    // Passing, unlike a refusal: whoever asks may ask again.
+    StoreError::NoQuorum { reason: format!("leadership keeps changing ({error})") }
 }

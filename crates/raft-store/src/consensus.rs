@@ -192,6 +192,13 @@ impl Consensus {
         states.collect()
     }
 
+    /// Who is in the group and where, ordered by Raft id.
+    pub(crate) fn group(&self) -> Vec<Member> {
+        let metrics = self.raft.metrics();
+        let now = metrics.borrow_watched();
+        now.membership_config.nodes().map(|(id, place)| place.member(*id)).collect()
+    }
+
     /// Index up to which each member's log is known to equal the leader's; empty on others.
     pub(crate) fn matched(&self) -> BTreeMap<u64, u64> {
         let replication = self.metrics().replication.unwrap_or_default();

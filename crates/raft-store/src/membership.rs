@@ -10,6 +10,7 @@ use openraft::errors::{ClientWriteError, RaftError};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::consensus::{Consensus, STOPPED, leads};
+use crate::quorum::Removal;
 use crate::raft::Types;
 use crate::{Member, MemberState, StoreError};
 
@@ -18,27 +19,26 @@ const CATCH_UP: Duration = Duration::from_secs(120);
 
 /// Refuses a removal after which no majority would answer.
 pub(crate) fn check_removal(members: &[MemberState], target: &Member) -> Result<(), StoreError> {
-    let voters: Vec<&MemberState> = members.iter().filter(|m| m.voter).collect();
-    if !voters.iter().any(|m| m.member.raft_id == target.raft_id) {
+    let goes = |m: &MemberState| m.member.raft_id == target.raft_id;
+    if !members.iter().any(|m| m.voter && goes(m)) {
         return Ok(());
     }
-    let after: Vec<_> = voters.iter().filter(|m| m.member.raft_id != target.raft_id).collect();
+    let removal = Removal::of(members, goes);
     let name = &target.node_id;
-    if after.is_empty() {
+    if removal.left == 0 {
         let text = format!("manager {name} is the last one: without it there is no cluster");
         return Err(StoreError::Refused(text));
     }
-    let answering = after.iter().filter(|m| m.reachable).count();
-    let needed = after.len() / 2 + 1;
-    if answering >= needed {
+    if removal.keeps_quorum() {
         return Ok(());
     }
-    let silent: Vec<&str> =
-        after.iter().filter(|m| !m.reachable).map(|m| m.member.node_id.as_str()).collect();
+    let silent: Vec<&str> = members
+        .iter()
+        .filter(|m| m.voter && !goes(m) && !m.reachable)
+        .map(|m| m.member.node_id.as_str())
+        .collect();
     Err(StoreError::Refused(format!(
-        "removing manager {name} would lose the quorum: of the {} managers left {answering} \
-         answer, and {needed} are needed; bring back or remove first: {}",
-        after.len(),
+        "removing manager {name} would lose the quorum ({removal}); bring back or remove first: {}",
         silent.join(", ")
     )))
 }
@@ -223,8 +223,8 @@ mod tests {
         let error = check_removal(&one_down, &one_down[1].member).unwrap_err().to_string();
         assert_eq!(
             error,
-            "removing manager m1 would lose the quorum: of the 2 managers left 1 answer, and 2 are \
-             needed; bring back or remove first: m2"
+            "removing manager m1 would lose the quorum (3 managers, 2 reachable, quorum 2: after \
+             this 2 managers, quorum 2, reachable 1); bring back or remove first: m2"
         );
         let alone = group(&[true]);
         assert!(check_removal(&alone, &alone[0].member).is_err());

@@ -26,9 +26,11 @@ use crate::subscription::Publisher;
 use crate::{
     ArchiveCover, DataKeys, Leadership, Member, MemberState, Store, StoreError, Transport, View,
 };
+use departed::Departed;
 
 mod answer;
 mod bound;
+mod departed;
 mod follow;
 #[cfg(feature = "simulation")]
 mod observe;
@@ -145,6 +147,9 @@ struct Inner {
     consensus: Arc<OnceLock<Arc<Consensus>>>,
     store: Store,
     leadership: watch::Sender<Leadership>,
+    // Ordered by Raft id.
+    group: watch::Sender<Vec<Member>>,
+    departed: Departed,
     fatal: watch::Sender<Option<String>>,
     // Membership changes, and the start, take turns.
     changing: Mutex<()>,
@@ -180,6 +185,8 @@ impl Replica {
             machine: std::sync::Mutex::new(Some(opened.machine)),
             consensus,
             leadership: watch::Sender::new(Leadership::default()),
+            group: watch::Sender::new(Vec::new()),
+            departed: Departed::default(),
             fatal,
             changing: Mutex::new(()),
             resealing: Mutex::new(()),
@@ -328,6 +335,12 @@ impl Replica {
         let term = metrics.and_then(|m| m.last_applied).map_or(0, |at| at.leader_id.term);
         let members = self.members().into_iter().map(|m| m.member).collect();
         ArchiveCover { index: view.version(), term, saved_at_ns, members }
+    }
+
+    /// Who is in the group and where, ordered by Raft id; changes as this replica learns of it,
+    /// which is before a change is committed.
+    pub fn group(&self) -> watch::Receiver<Vec<Member>> {
+        self.0.group.subscribe()
     }
 
     /// Becomes `Some` when this replica cannot go on (storage failed or is damaged, or the core

@@ -38,6 +38,7 @@ macro_rules! held {
     };
 }
 
+#[expect(clippy::needless_update, reason = "some of the messages hold nothing else")]
 fn held() -> Vec<(&'static str, String)> {
     held![
         SecretSpec.data,

@@ -18,7 +18,10 @@ pub struct LeaveFlags {
 impl LeaveFlags {
     /// Leaves; the node stays listed as down until 'node rm'.
     pub async fn run(self, client: &Client) -> Result<()> {
-        local(client.node().leave(LeaveRequest { force: self.force }).await)?;
+        let left = local(client.node().leave(LeaveRequest { force: self.force }).await)?;
+        if !left.lost.is_empty() {
+            output::note(format_args!("warning: {}", left.lost));
+        }
         Ok(output::line("Node left the swarm.")?)
     }
 }

@@ -33,6 +33,13 @@ pub struct SpecFlags {
     /// How long a node's certificate lasts (2160h)
     #[arg(long, value_name = "DURATION", value_parser = swarm_api::duration::parse)]
     cert_expiry: Option<Duration>,
+    /// Managers that shall answer: one that is lost is replaced by a node labelled
+    /// swarm.spare-manager=true (0: off)
+    #[arg(long, value_name = "N")]
+    spare_managers: Option<u64>,
+    /// How long a manager must be lost before it is replaced (10m)
+    #[arg(long, value_name = "DURATION", value_parser = swarm_api::duration::parse)]
+    spare_after: Option<Duration>,
     #[arg(long, hide = true)]
     snapshot_interval: Option<u64>,
     /// Whether managers need the unlock key when they start
@@ -78,6 +85,8 @@ impl SpecFlags {
             || self.autolock.is_some()
             || self.auto_snapshot_interval.is_some()
             || self.auto_snapshot_keep.is_some()
+            || self.spare_managers.is_some()
+            || self.spare_after.is_some()
     }
 
     fn edit(&self, spec: &mut ClusterSpec) {
@@ -92,6 +101,12 @@ impl SpecFlags {
         }
         if let Some(autolock) = self.autolock {
             spec.autolock = autolock;
+        }
+        if let Some(managers) = self.spare_managers {
+            spec.spare_managers = managers;
+        }
+        if let Some(after) = self.spare_after {
+            spec.spare_after = Some(swarm_api::time::to_proto(after));
         }
         if self.auto_snapshot_interval.is_none() && self.auto_snapshot_keep.is_none() {
             return;

@@ -9,9 +9,18 @@ use swarm_ca::{JoinToken, Root};
 use super::{Door, keys, material::expect_version, redact};
 use crate::refusal::Refusal;
 
+/// Name of the one cluster object.
+pub const NAME: &str = "default";
+
 /// Shorter, and nodes would do little but renew; longer than half of a root's life, and it would outlive its root.
 const CERT_EXPIRY_RANGE: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(3600)..=Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// Every write waits for a majority of them: more than anyone has.
+const MAX_MANAGERS: u64 = 31;
+
+/// Shorter, and a host that is started again would find itself replaced.
+const MIN_SPARE_AFTER: Duration = Duration::from_secs(60);
 
 /// Faster, and a busy node would count as down.
 const HEARTBEAT_RANGE: std::ops::RangeInclusive<Duration> =
@@ -30,8 +39,8 @@ pub async fn update(
     if let Some(spec) = &request.spec {
         check(spec)?;
     }
-    let id = door
-        .write(|tx| {
+    let cluster = door
+        .change(NAME, |tx| {
             let mut cluster = tx.view().cluster().cloned().ok_or_else(missing)?;
             let id = cluster.id.clone();
             if let Some(spec) = &request.spec {
@@ -45,7 +54,7 @@ pub async fn update(
             Ok(id)
         })
         .await?;
-    Ok(UpdateClusterResponse { cluster: Some(redact::cluster(door.written(&id)?)) })
+    Ok(UpdateClusterResponse { cluster: Some(redact::cluster(cluster)) })
 }
 
 pub fn missing() -> Refusal {
@@ -62,8 +71,8 @@ fn refuse_unbuilt(before: Option<&ClusterSpec>, wanted: &ClusterSpec) -> Result<
 
 fn check(spec: &ClusterSpec) -> Result<(), Refusal> {
     let name = spec.annotations.as_ref().map_or("", |a| &a.name);
-    if name != "default" {
-        let text = format!("the swarm's name must be \"default\", not \"{name}\"");
+    if name != NAME {
+        let text = format!("the swarm's name must be \"{NAME}\", not \"{name}\"");
         return Err(Refusal::Invalid(text));
     }
     let expiry = spec.node_cert_expiry.as_ref().map(to_std);
@@ -77,6 +86,19 @@ fn check(spec: &ClusterSpec) -> Result<(), Refusal> {
         )));
     }
     keys::check_auto_snapshots(spec)?;
+    if spec.spare_managers > MAX_MANAGERS {
+        let have = spec.spare_managers;
+        let text = format!("spare managers: {have} is out of range, want 0 to {MAX_MANAGERS}");
+        return Err(Refusal::Invalid(text));
+    }
+    let spare_after = spec.spare_after.as_ref().map(to_std);
+    if let Some(after) = spare_after.filter(|a| *a < MIN_SPARE_AFTER) {
+        return Err(Refusal::Invalid(format!(
+            "a manager must be silent for at least {} before it is replaced, not {}",
+            duration::format(MIN_SPARE_AFTER),
+            duration::format(after)
+        )));
+    }
     let heartbeat = spec.heartbeat_period.as_ref().map(to_std);
     if let Some(period) = heartbeat.filter(|p| !HEARTBEAT_RANGE.contains(p)) {
         return Err(Refusal::Invalid(format!(

@@ -82,7 +82,7 @@ pub async fn create<T: Material>(
     let id = object_id::of_request(request_id);
     let new = make(id.clone());
     validate(&new)?;
-    door.write(|tx| match tx.view().get::<T>(&id) {
+    door.write_once(|tx| match tx.view().get::<T>(&id) {
         Some(_) => Ok(()),
         None => Ok(tx.create(new.clone())?),
     })
@@ -116,7 +116,7 @@ pub async fn update<T: Material>(
 ) -> Result<T, Refusal> {
     let missing = || Refusal::Invalid(format!("the update of {} {id} carries no spec", T::NOUN));
     let wanted = wanted.ok_or_else(missing)?;
-    door.write(|tx| {
+    door.change(id, |tx| {
         let mut stored = tx.view().resolve::<T>(id)?.clone();
         let (have, want) = (stored.parts(), wanted.parts());
         let only_labels = match (have, want) {
@@ -134,11 +134,11 @@ pub async fn update<T: Material>(
             annotations.labels = labels;
         }
         expect_version(&mut stored, version);
-        Ok(tx.update(stored)?)
+        let id = stored.id().to_owned();
+        tx.update(stored)?;
+        Ok(id)
     })
-    .await?;
-    let view = door.view().await?;
-    Ok(view.resolve::<T>(id)?.clone())
+    .await
 }
 
 /// Makes the write fail unless the client saw the newest version.
@@ -150,7 +150,7 @@ pub fn expect_version<T: Stored>(object: &mut T, version: Option<Version>) {
 
 /// Removes it unless a service uses it.
 pub async fn remove<T: Material>(door: &Door, reference: &str) -> Result<(), Refusal> {
-    door.write(|tx| {
+    let removed = door.write_once(|tx| {
         let stored = tx.view().resolve::<T>(reference)?;
         let (id, name) = (stored.id().to_owned(), stored.name().to_owned());
         let users = T::users(tx.view(), &id);
@@ -162,6 +162,6 @@ pub async fn remove<T: Material>(door: &Door, reference: &str) -> Result<(), Ref
             )));
         }
         Ok(tx.remove::<T>(&id)?)
-    })
-    .await
+    });
+    removed.await.map(|_| ())
 }

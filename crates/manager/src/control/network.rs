@@ -22,7 +22,7 @@ pub async fn create(
     let spec = checked(spec)?;
     let id = object_id::of_request(&request.request_id);
     let network = Network { id: id.clone(), spec: Some(spec), ..Network::default() };
-    door.write(|tx| {
+    door.write_once(|tx| {
         if tx.view().get::<Network>(&id).is_some() {
             return Ok(());
         }
@@ -56,7 +56,7 @@ pub async fn remove(
         let text = format!("{reference} is a pre-defined network and cannot be removed");
         return Err(Refusal::Conflict(text));
     }
-    door.write(|tx| {
+    door.write_once(|tx| {
         let network = tx.view().resolve::<Network>(&reference)?.clone();
         refuse_use(tx.view(), &network)?;
         Ok(tx.remove::<Network>(&network.id)?)

@@ -6,12 +6,13 @@ use prost::Message;
 use swarm_api::object::Stored;
 use swarm_api::time::{or_default, timestamp, to_nanos};
 use swarm_api::*;
-use swarm_raft_store::{Transaction, View};
+use swarm_raft_store::{MemberState, Transaction, View};
 
 use super::{Door, filter, material::expect_version};
 use crate::budget::Budget;
 use crate::ca_service::CERT_EXPIRY;
-use crate::quorum::may_leave;
+use crate::membership::leaving;
+use crate::quorum::{arithmetic, may_leave};
 use crate::refusal::Refusal;
 
 /// A removed node's certificate is refused for this long beyond the longest that it may be valid: clocks differ.
@@ -53,15 +54,15 @@ pub async fn update(
     let spec = request.spec.ok_or_else(|| Refusal::Invalid("the update carries no spec".into()))?;
     door.view().await?;
     let members = door.quorum.members();
-    let id = door
-        .write(|tx| {
+    let node: Node = door
+        .change(&request.node_id, |tx| {
             let mut node = tx.view().resolve::<Node>(&request.node_id)?.clone();
             let id = node.id.clone();
             let was_manager = node.role() == NodeRole::Manager
                 || node.spec.as_ref().is_some_and(|s| s.desired_role() == NodeRole::Manager);
             if was_manager && spec.desired_role() == NodeRole::Worker {
+                may_leave(&members, &id, &leaving(tx.view()))?;
                 refuse_last_manager(tx.view(), &id)?;
-                may_leave(&members, &id)?;
             }
             node.spec = Some(spec.clone());
             expect_version(&mut node, request.version);
@@ -69,7 +70,7 @@ pub async fn update(
             Ok(id)
         })
         .await?;
-    let node = with_status(door.written(&id)?, &door.quorum.statuses());
+    let node = with_status(node, &door.quorum.statuses());
     Ok(UpdateNodeResponse { node: Some(node) })
 }
 
@@ -93,10 +94,9 @@ pub async fn remove(
     let now = door.clock.now();
     door.view().await?;
     let members = door.quorum.members();
-    door.write(|tx| {
+    door.write_once(|tx| {
         let node = tx.view().resolve::<Node>(&request.node)?.clone();
-        let member = members.iter().any(|m| m.member.node_id == node.id);
-        refuse_in_use(&node, member, request.force)?;
+        refuse_in_use(&node, &members, request.force)?;
         blacklist(tx, &node.id, now)?;
         orphan_tasks(tx, &node.id, now)?;
         Ok(tx.remove::<Node>(&node.id)?)
@@ -105,13 +105,16 @@ pub async fn remove(
     Ok(RemoveNodeResponse {})
 }
 
-fn refuse_in_use(node: &Node, member: bool, force: bool) -> Result<(), Refusal> {
+fn refuse_in_use(node: &Node, members: &[MemberState], force: bool) -> Result<(), Refusal> {
+    let member = members.iter().any(|m| m.member.node_id == node.id);
     let wants_manager = node.spec.as_ref().is_some_and(|s| s.desired_role() == NodeRole::Manager);
     if member || wants_manager || node.role() == NodeRole::Manager {
         return Err(Refusal::Conflict(format!(
             "node {} is a cluster manager and is a member of the raft cluster. It must be demoted \
-             to worker before removal",
-            node.id
+             to worker before removal: 'swarmctl node demote {}' ({})",
+            node.id,
+            node.hostname(),
+            arithmetic(members, &node.id)
         )));
     }
     match node.is_ready() && !force {

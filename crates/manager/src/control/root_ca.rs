@@ -3,7 +3,7 @@
 use swarm_api::*;
 use swarm_ca::Root;
 
-use super::{Door, cluster::missing, material::expect_version, redact};
+use super::{Door, cluster, cluster::missing, material::expect_version, redact};
 use crate::refusal::Refusal;
 use crate::rotation;
 
@@ -18,8 +18,8 @@ pub async fn rotate(
         ("", _) => return Err(Refusal::Invalid("a CA key needs its CA certificate".into())),
         (certificate, key) => Some(Root::adopt(certificate, key, now).map_err(invalid)?),
     };
-    let id = door
-        .write(|tx| {
+    let cluster = door
+        .change::<Cluster>(cluster::NAME, |tx| {
             let mut cluster = tx.view().cluster().cloned().ok_or_else(missing)?;
             let id = cluster.id.clone();
             let new = match &given {
@@ -32,7 +32,7 @@ pub async fn rotate(
             Ok(id)
         })
         .await?;
-    Ok(RotateRootCaResponse { cluster: Some(redact::cluster(door.written(&id)?)) })
+    Ok(RotateRootCaResponse { cluster: Some(redact::cluster(cluster)) })
 }
 
 fn invalid(error: swarm_ca::CaError) -> Refusal {

@@ -15,7 +15,7 @@ pub async fn create(
 ) -> Result<CreateServiceResponse, Refusal> {
     let spec = validate::service(required(request.spec)?)?;
     let id = object_id::of_request(&request.request_id);
-    door.write(|tx| {
+    door.write_once(|tx| {
         if tx.view().get::<Service>(&id).is_some() {
             return Ok(());
         }
@@ -57,8 +57,8 @@ pub async fn update(
         false => Some(validate::service(required(request.spec)?)?),
     };
     let now = door.clock.now();
-    let id = door
-        .write(|tx| {
+    let service = door
+        .change(&request.service_id, |tx| {
             let stored = tx.view().resolve::<Service>(&request.service_id)?.clone();
             let id = stored.id.clone();
             let mut changed = match &spec {
@@ -70,7 +70,7 @@ pub async fn update(
             Ok(id)
         })
         .await?;
-    Ok(UpdateServiceResponse { service: Some(door.written(&id)?), warnings: Vec::new() })
+    Ok(UpdateServiceResponse { service: Some(service), warnings: Vec::new() })
 }
 
 /// Its tasks follow: a pass looks at them at once, and tells them to go in as many commits as it takes.
@@ -78,7 +78,7 @@ pub async fn remove(
     door: &Door,
     request: RemoveServiceRequest,
 ) -> Result<RemoveServiceResponse, Refusal> {
-    door.write(|tx| {
+    door.write_once(|tx| {
         let id = tx.view().resolve::<Service>(&request.service)?.id.clone();
         Ok(tx.remove::<Service>(&id)?)
     })

@@ -5,6 +5,7 @@ use swarm_raft_store::StoreError;
 use super::*;
 
 mod nodes;
+mod requests;
 mod services;
 
 /// A door to a swarm with a cluster object and an ingress network.
@@ -97,6 +98,21 @@ async fn a_setting_that_nothing_reads_cannot_be_changed() {
     let request = UpdateClusterRequest { spec: Some(spec), ..UpdateClusterRequest::default() };
     let refusal = cluster::update(&door, request).await.unwrap_err();
     assert_eq!(refusal.to_string(), "changing the snapshot interval is not built yet");
+}
+
+#[tokio::test]
+async fn spare_managers_out_of_range_are_refused_with_the_range() {
+    let door = door().await;
+    let update = async |spare_managers, secs| {
+        let spare_after = Some(swarm_api::time::to_proto(Duration::from_secs(secs)));
+        let annotations = annotations("default");
+        let spec = ClusterSpec { annotations, spare_managers, spare_after, ..Default::default() };
+        let request = UpdateClusterRequest { spec: Some(spec), ..UpdateClusterRequest::default() };
+        cluster::update(&door, request).await.map_err(|refusal| refusal.to_string())
+    };
+    assert!(update(3, 60).await.is_ok());
+    assert!(update(32, 60).await.unwrap_err().ends_with("want 0 to 31"));
+    assert!(update(3, 59).await.unwrap_err().contains("at least 1m"));
 }
 
 #[tokio::test]

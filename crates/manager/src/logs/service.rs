@@ -9,7 +9,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::Broker;
 use crate::authorize::{Audience, Gate};
-use crate::refusal::NO_LEADER;
+use crate::quorum::Quorum;
+use crate::refusal::{NO_LEADER, Refusal};
 use crate::seat::Seats;
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -22,13 +23,14 @@ fn broker(seats: &Seats) -> Result<Broker, Status> {
 /// For clients.
 pub struct LogsService {
     seats: Seats,
+    quorum: Quorum,
     gate: Gate,
 }
 
 impl LogsService {
-    /// Serves the broker that sits in `seats`.
-    pub fn new(seats: Seats, gate: Gate) -> Self {
-        Self { seats, gate }
+    /// Serves the broker that sits in `seats`; what clients name is looked up in what `quorum` knows to be the newest.
+    pub fn new(seats: Seats, quorum: Quorum, gate: Gate) -> Self {
+        Self { seats, quorum, gate }
     }
 }
 
@@ -41,6 +43,7 @@ impl logs_server::Logs for LogsService {
         request: Request<SubscribeLogsRequest>,
     ) -> Result<Response<Self::SubscribeLogsStream>, Status> {
         self.gate.admit(&request, Audience::Operators)?;
+        self.quorum.read_barrier().await.map_err(Refusal::Store)?;
         let messages = broker(&self.seats)?.subscribe(request.into_inner())?;
         Ok(Response::new(Box::pin(ReceiverStream::new(messages).map(Ok))))
     }

@@ -41,13 +41,13 @@ pub fn routes(inner: &Inner) -> Routes {
         .max_encoding_message_size(MAX_MESSAGE);
     let membership =
         MembershipService::new(store.clone(), quorum.clone(), clock.clone(), gate.clone());
-    let control = Control::new(store.clone(), quorum, clock.clone(), gate.clone());
+    let control = Control::new(store.clone(), quorum.clone(), clock.clone(), gate.clone());
     let ca = Arc::new(NodeCa::new(store.clone(), clock.clone(), gate.clone()));
     let recovery = NodeRecoveryServer::new(Recovery(ca.clone()));
-    let watch = WatchService::new(store, gate.clone());
     let snapshots = SnapshotService::new(inner.replica.clone(), clock.clone(), gate.clone());
+    let watch = WatchService::new(store, quorum.clone(), gate.clone());
     let dispatcher = DispatcherService::new(seats.clone(), gate.clone());
-    let logs = LogsService::new(seats.clone(), gate.clone());
+    let logs = LogsService::new(seats.clone(), quorum, gate.clone());
     let broker = LogBrokerService::new(seats.clone(), gate.clone());
     let front = Fronts { inner, gate };
 
@@ -74,7 +74,7 @@ struct Fronts<'a> {
 
 impl Fronts<'_> {
     fn of<S>(&self, service: S) -> Front<S> {
-        let Inner { seats, peers, .. } = self.inner;
-        Front::new(service, seats.clone(), self.gate.clone(), Some(peers.clone()))
+        let Inner { seats, peers, obstacle, .. } = self.inner;
+        Front::new(service, seats.clone(), self.gate.clone(), peers.clone(), obstacle.clone())
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use swarm_api::control_client::ControlClient;
 use swarm_api::node_ca_client::NodeCaClient;
+use swarm_api::whereabouts_server::WhereaboutsServer;
 use swarm_api::*;
 use swarm_ca::{Connection, Identity, JoinToken, Root, anonymous_channel, fetch_root, new_csr};
 use tokio::net::TcpListener;
@@ -15,6 +16,29 @@ use super::*;
 
 mod callers;
 mod identity;
+mod moving;
+mod retrying;
+
+/// What the node crate answers with, for a manager without a node.
+struct Place(Manager);
+
+#[tonic::async_trait]
+impl whereabouts_server::Whereabouts for Place {
+    async fn announce(
+        &self,
+        request: tonic::Request<AnnounceRequest>,
+    ) -> Result<tonic::Response<AnnounceResponse>, tonic::Status> {
+        let caller = request.extensions().get::<Caller>().cloned().unwrap_or(Caller::Anonymous);
+        self.0.heard(&caller, &request.into_inner().addr)?;
+        let inner = &self.0.0;
+        let places = inner.herald.book.places().into_iter();
+        Ok(tonic::Response::new(AnnounceResponse {
+            node_id: inner.credentials.identity().node_id.clone(),
+            addr: inner.herald.own.clone(),
+            managers: places.map(|(node_id, addr)| ManagerPlace { node_id, addr }).collect(),
+        }))
+    }
+}
 
 /// A manager that serves; stops when dropped.
 struct Host {
@@ -57,6 +81,7 @@ fn serve(manager: &Manager, credentials: &Credentials, listener: TcpListener) ->
     tokio::spawn(serving.clone().run_until_cancelled_owned(accept));
     let server = Server::builder()
         .add_routes(manager.routes())
+        .add_service(WhereaboutsServer::new(Place(manager.clone())))
         .serve_with_incoming(ReceiverStream::new(connections));
     tokio::spawn(serving.clone().run_until_cancelled_owned(server));
     serving
@@ -70,6 +95,7 @@ fn config(credentials: &Credentials, dir: &tempfile::TempDir, addr: SocketAddr) 
         data_key: [7; 32],
         clock: Clock::system(),
         keeping: None,
+        book: AddressBook::open(&dir.path().join("addresses")),
     }
 }
 
@@ -148,6 +174,20 @@ impl Host {
         let spec = Some(SecretSpec { annotations, data: b"hidden".to_vec() });
         let request = CreateSecretRequest { spec, request_id: name.into() };
         self.control().create_secret(request).await.map(|_| ())
+    }
+
+    fn node_id(&self) -> String {
+        self.credentials.identity().node_id.clone()
+    }
+
+    /// Starts again, on another port of the same host.
+    async fn start_elsewhere(&mut self) {
+        let (listener, addr) = listen().await;
+        let remotes = Vec::new();
+        let config = config(&self.credentials, &self.dir, addr);
+        self.manager = Manager::start(config, Mode::Restart { remotes }).await.unwrap();
+        self.addr = addr;
+        self.serving = serve(&self.manager, &self.credentials, listener);
     }
 
     async fn stop(&self) {

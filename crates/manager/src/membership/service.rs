@@ -5,7 +5,7 @@ use swarm_ca::Caller;
 use swarm_raft_store::{Member, Store};
 use tonic::{Request, Response, Status};
 
-use super::{note, take_role};
+use super::{leaving, note, take_role};
 use crate::authorize::{Audience, Gate};
 use crate::clock::Clock;
 use crate::quorum::{Quorum, may_leave};
@@ -61,7 +61,9 @@ impl MembershipService {
     async fn leave(&self, node_id: &str) -> Result<(), Refusal> {
         self.quorum.read_barrier().await?;
         let members = self.quorum.members();
-        may_leave(&members, node_id)?;
+        may_leave(&members, node_id, &leaving(&self.store.view()))?;
+        // First the wish: a replica that finds itself taken out asks to be let in, and is not if its node is to be a worker.
+        self.change(node_id, |_| {}).await?;
         if members.iter().any(|m| m.is_leader && m.member.node_id == node_id) {
             self.quorum.hand_over().await?;
             return Err(Refusal::Unavailable(
@@ -69,16 +71,17 @@ impl MembershipService {
             ));
         }
         self.quorum.remove(node_id).await?;
-        self.demote(node_id).await
+        self.change(node_id, |node| take_role(node, NodeRole::Worker)).await
     }
 
-    async fn demote(&self, node_id: &str) -> Result<(), Refusal> {
+    /// Makes the node one that is to be a worker, and more of it.
+    async fn change(&self, node_id: &str, more: impl Fn(&mut Node)) -> Result<(), Refusal> {
         self.store
             .transact(self.clock.now_nanos(), |tx| {
                 let Some(mut node) = tx.view().get::<Node>(node_id).cloned() else {
                     return Ok(());
                 };
-                take_role(&mut node, NodeRole::Worker);
+                more(&mut node);
                 node.spec.get_or_insert_default().set_desired_role(NodeRole::Worker);
                 Ok(tx.update(node)?)
             })

@@ -74,6 +74,7 @@ async fn started(dir: &Path, identity: Identity) -> (Manager, View) {
         advertise_addr: "127.0.0.1:1".into(),
         data_key: DATA_KEY,
         clock: Clock::system(),
+        book: crate::address_book::AddressBook::default(),
         keeping: None,
     };
     let manager = Manager::start(config, Mode::Restart { remotes: vec![] }).await.unwrap();

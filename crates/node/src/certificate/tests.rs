@@ -57,6 +57,7 @@ async fn cluster(age: Duration) -> Cluster {
         data_key: [7; 32],
         clock: Clock::system(),
         keeping: None,
+        book: swarm_manager::address_book::AddressBook::open(&dir.path().join("addresses")),
     };
     let manager = Manager::start(config, Mode::Bootstrap(Box::new(seed))).await.unwrap();
     let slot = ManagerSlot::default();

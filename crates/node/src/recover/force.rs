@@ -133,6 +133,10 @@ fn moved(mut settings: Settings, addresses: &Addresses) -> Result<Settings> {
         settings.advertise_addr = new.to_string();
     }
     settings.listen_addr = listen.to_string();
+    if addresses.advertise.is_some() || addresses.listen.is_some() {
+        settings.asked.advertise.clone_from(&settings.advertise_addr);
+        settings.asked.listen.clone_from(&settings.listen_addr);
+    }
     settings.managers = vec![settings.advertise_addr.clone()];
     Ok(settings)
 }
@@ -162,6 +166,8 @@ mod tests {
             data_path_addr: "192.0.2.1".into(),
             data_path_port: 4789,
             managers: vec!["192.0.2.1:2377".into(), "192.0.2.2:2377".into()],
+            asked: crate::place::Wish::default(),
+            flags: crate::place::Wish::default(),
         }
     }
 

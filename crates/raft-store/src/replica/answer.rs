@@ -22,18 +22,40 @@ impl From<Undecodable> for StoreError {
 }
 
 impl Replica {
-    /// Answers a call of another member.
+    /// Answers a call of another member, whoever that is: for transports that know no senders.
     pub async fn handle(&self, rpc: RaftRpc, body: &[u8]) -> Result<Vec<u8>, StoreError> {
+        self.answer(None, rpc, body).await
+    }
+
+    /// Answers a call that the transport knows to come from the node `from`: it speaks for its own
+    /// replica only, and not after that was taken out of the group.
+    pub async fn handle_from(
+        &self,
+        from: &str,
+        rpc: RaftRpc,
+        body: &[u8],
+    ) -> Result<Vec<u8>, StoreError> {
+        self.answer(Some(from), rpc, body).await
+    }
+
+    async fn answer(
+        &self,
+        from: Option<&str>,
+        rpc: RaftRpc,
+        body: &[u8],
+    ) -> Result<Vec<u8>, StoreError> {
         match rpc {
             RaftRpc::Append => {
                 let call: AppendCall = wire::decode(body, "append")?;
                 let consensus = self.addressed(call.target)?;
+                self.check_sender(from, call.vote)?;
                 let response = consensus.raft.append_entries(call.request()?).await;
                 Ok(AppendAnswer::from(response.map_err(gone)?).encode_to_vec())
             }
             RaftRpc::Vote => {
                 let call: VoteCall = wire::decode(body, "vote")?;
                 let consensus = self.addressed(call.target)?;
+                self.check_sender(from, call.vote)?;
                 let (pre, request) = (call.pre, call.request()?);
                 let response = match pre {
                     true => consensus.raft.pre_vote(request).await,
@@ -44,6 +66,7 @@ impl Replica {
             RaftRpc::TransferLeader => {
                 let call: TransferCall = wire::decode(body, "transfer")?;
                 let consensus = self.addressed(call.target)?;
+                self.check_sender(from, call.from)?;
                 let response = consensus.raft.handle_transfer_leader(call.request()?).await;
                 Ok(TransferAnswer::from(response.map_err(gone)?).encode_to_vec())
             }
@@ -51,10 +74,28 @@ impl Replica {
     }
 
     /// Takes in a snapshot from the leader. It is installed only if all of it arrived whole.
-    pub async fn handle_snapshot(&self, mut chunks: ChunkStream) -> Result<Vec<u8>, StoreError> {
+    pub async fn handle_snapshot(&self, chunks: ChunkStream) -> Result<Vec<u8>, StoreError> {
+        self.take_snapshot(None, chunks).await
+    }
+
+    /// As [`Self::handle_snapshot`], from a known sender: see [`Self::handle_from`].
+    pub async fn handle_snapshot_from(
+        &self,
+        from: &str,
+        chunks: ChunkStream,
+    ) -> Result<Vec<u8>, StoreError> {
+        self.take_snapshot(Some(from), chunks).await
+    }
+
+    async fn take_snapshot(
+        &self,
+        from: Option<&str>,
+        mut chunks: ChunkStream,
+    ) -> Result<Vec<u8>, StoreError> {
         let cut = || StoreError::Refused("the snapshot ended before its end".to_owned());
         let first = next(&mut chunks).await?.and_then(|frame| frame.begin).ok_or_else(cut)?;
         let consensus = self.addressed(first.target)?;
+        self.check_sender(from, first.vote)?;
         let vote = wire::vote(first.vote)?;
         let cover = first.cover.ok_or(Undecodable("snapshot"))?;
         let version = cover.version;
@@ -74,6 +115,24 @@ impl Replica {
         let installed = consensus.raft.install_full_snapshot(vote, Snapshot { meta, snapshot });
         let vote = Some(Ballot::from(&installed.await.map_err(gone)?.vote));
         Ok(SnapshotAnswer { vote }.encode_to_vec())
+    }
+
+    /// A replica that is not known here may be a new one: this replica may lag. One that is known
+    /// must be on the node that calls, and one that was taken out has nothing to say.
+    fn check_sender(&self, from: Option<&str>, vote: Option<Ballot>) -> Result<(), StoreError> {
+        let (Some(from), Some(vote)) = (from, vote) else { return Ok(()) };
+        let group = self.0.group.borrow();
+        match group.iter().find(|m| m.raft_id == vote.node) {
+            Some(member) if member.node_id == from => Ok(()),
+            Some(member) => Err(StoreError::Refused(format!(
+                "node {from} spoke in the name of manager {}",
+                member.node_id
+            ))),
+            None if self.0.departed.has(vote.node) => {
+                Err(StoreError::Refused(format!("node {from} was taken out of the managers")))
+            }
+            None => Ok(()),
+        }
     }
 
     fn addressed(&self, target: u64) -> Result<&Consensus, StoreError> {

@@ -1,5 +1,5 @@
-//! Follows the core's metrics: who leads, and whether the core still lives; and has the log kept
-//! within its bound.
+//! Follows the core's metrics: who leads, who is in the group, and whether the core still lives; and
+//! has the log kept within its bound.
 
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ impl Replica {
     /// Starts following `consensus`, until shutdown.
     pub(super) fn follow(&self, consensus: Arc<Consensus>) {
         let (leadership, fatal) = (self.0.leadership.clone(), self.0.fatal.clone());
+        let replica = self.clone();
         let cancel = self.0.cancel.clone();
         // Time alone ends a leadership that no majority confirms.
         let mut clock = tokio::time::interval(self.0.config.heartbeat);
@@ -40,6 +41,7 @@ impl Replica {
                     was.clone_from(&now);
                     differs
                 });
+                replica.follow_group(&consensus);
                 let state = metrics.borrow_watched().running_state.clone();
                 let text = match state {
                     Ok(()) if alive => continue,
@@ -52,6 +54,19 @@ impl Replica {
                 }
                 return;
             }
+        });
+    }
+
+    /// Tells who is in the group now, if that has changed.
+    fn follow_group(&self, consensus: &Consensus) {
+        let now = consensus.group();
+        self.0.group.send_if_modified(|was| {
+            let differs = *was != now;
+            if differs {
+                self.0.departed.note(was, &now);
+                was.clone_from(&now);
+            }
+            differs
         });
     }
 }

@@ -102,7 +102,10 @@ async fn a_removal_that_would_lose_the_quorum_is_refused_until_the_dead_one_is_g
     let silent = async || group[0].members().iter().any(|m| !m.reachable);
     until("its silence is noticed", silent).await;
     let refusal = group[0].remove_member("m2").await.unwrap_err();
-    assert!(refusal.to_string().contains("of the 2 managers left 1 answer"), "{refusal}");
+    assert!(
+        refusal.to_string().contains("after this 2 managers, quorum 2, reachable 1"),
+        "{refusal}"
+    );
     group[0].remove_member("m3").await.unwrap();
     group[0].remove_member("m2").await.unwrap();
     let refusal = group[0].remove_member("m1").await.unwrap_err();
@@ -319,6 +322,51 @@ async fn writes_that_shared_a_command_are_the_same_on_every_replica_and_in_order
         assert!(commit.version > version && seen.elapsed() < Duration::from_secs(10));
         version = commit.version;
     }
+    for replica in &group {
+        bench.stop(replica).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_speaks_only_for_itself_and_not_after_it_was_taken_out() {
+    let bench = Bench::new();
+    let group = bench.group(3).await;
+    until("all know all", async || group[1].group().borrow().len() == 3).await;
+    // What the replica 3 would ask of the replica 2, were it to call an election.
+    let vote = crate::raft::wire::Ballot { term: 1, node: 3, committed: false };
+    let call = crate::raft::wire::VoteCall {
+        target: 2,
+        vote: Some(vote),
+        last: None,
+        transfer: false,
+        pre: true,
+    };
+    let body = prost::Message::encode_to_vec(&call);
+    group[1].handle_from("m3", RaftRpc::Vote, &body).await.unwrap();
+    let forged = group[1].handle_from("m1", RaftRpc::Vote, &body).await.unwrap_err();
+    assert_eq!(forged.to_string(), "node m1 spoke in the name of manager m3");
+
+    group[0].remove_member("m3").await.unwrap();
+    until("the follower was told", async || group[1].group().borrow().len() == 2).await;
+    let late = group[1].handle_from("m3", RaftRpc::Vote, &body).await.unwrap_err();
+    assert_eq!(late.to_string(), "node m3 was taken out of the managers");
+    for replica in &group {
+        bench.stop(replica).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_moved_gets_its_new_address_and_keeps_its_vote() {
+    let bench = Bench::new();
+    let group = bench.group(3).await;
+    let moved = Member { addr: "elsewhere:2377".to_owned(), ..member(2) };
+    group[0].add_member(moved.clone()).await.unwrap();
+    for replica in &group {
+        until("all know the address", async || replica.group().borrow().contains(&moved)).await;
+    }
+    assert!(group[0].members().iter().all(|m| m.voter));
+    write(&group[0], "after").await.unwrap();
+    until("the moved one follows", async || has(&group[1], "after")).await;
     for replica in &group {
         bench.stop(replica).await;
     }
