@@ -171,8 +171,13 @@ fn a_rotation_names_the_node_that_it_waits_for_and_goes_on_when_that_is_back_or_
     assert!(refused.contains("rotating to it would change nothing"), "{refused}");
     cluster.lab().start("w2").expect("start");
     // It neither believes the managers of today nor is it believed.
-    let info = cluster.ctl("w2", &["info"]).ok();
-    assert!(info.contains("no manager has answered yet"), "{info}");
+    eventually("w2 says that nobody knows it", || {
+        let info = cluster.ctl("w2", &["info"]);
+        match info.stdout.contains("no manager has answered yet") {
+            true => Ok(()),
+            false => Err(format!("{info:?}")),
+        }
+    });
     assert!(!statuses(&cluster, "m1").iter().any(|s| s.starts_with("w2")));
 }
 

@@ -96,6 +96,8 @@ fn socket(host: &str) -> Result<PathBuf> {
 async fn probe(path: &Path, host: &str) -> Result<()> {
     match UnixStream::connect(path).await {
         Ok(_) => Ok(()),
+        // It was there, and ended just now: the call itself waits for its return.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(()),
         Err(error) => Err(match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => anyhow!(
                 "swarmd is not running at {host}: start it, or name another daemon with \

@@ -33,8 +33,9 @@ pub fn audience(path: &str) -> Option<Audience> {
             "Leave" => Some(Audience::Operators),
             _ => None,
         },
+        "Whereabouts" => one(call, &["Announce"], Audience::Nodes),
         "NodeControl" => {
-            let calls = ["Info", "Init", "Join", "Leave", "Unlock", "ListSnapshots"];
+            let calls = ["Info", "Init", "Join", "Leave", "Reach", "Unlock", "ListSnapshots"];
             one(call, &calls, Audience::Host)
         }
         "Images" => {

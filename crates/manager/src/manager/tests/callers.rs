@@ -12,7 +12,7 @@ use super::*;
 use crate::authorize::{Audience, audience};
 
 /// Services that a manager does not have: the node's own, and what nodes ask of one another.
-const ELSEWHERE: [&str; 4] = ["NodeControl", "Images", "Volumes", "Peer"];
+const ELSEWHERE: [&str; 5] = ["NodeControl", "Images", "Volumes", "Peer", "Whereabouts"];
 /// A stream that has sent nothing by then was let in.
 const SILENCE: Duration = Duration::from_millis(300);
 

@@ -85,8 +85,9 @@ async fn managers_that_all_moved_say_so_and_find_each_other_when_one_is_named() 
     .await;
 
     // The second is named to the first, and the first, which then leads or follows, to the third.
+    // What it knows of the others besides may be where they were.
     let told = first.manager.reach(&[second.addr.to_string()]).await;
-    assert!(told.iter().all(Told::is_manager));
+    assert!(told.iter().any(Told::is_manager));
     let told = third.manager.reach(&[first.addr.to_string()]).await;
     assert!(told.iter().any(Told::is_manager));
     for host in &hosts {
