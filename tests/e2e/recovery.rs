@@ -325,6 +325,44 @@ fn wait_locked(cluster: &Cluster, node: &str, before: &str) {
     });
 }
 
+fn certificate_of(cluster: &Cluster, node: &str) -> String {
+    let path = cluster.state_dir(node).join("cluster/certificates/swarm-node.pem");
+    let text = std::fs::read_to_string(path).expect("the node's identity");
+    text.lines().take_while(|line| !line.contains("END CERTIFICATE")).collect()
+}
+
+/// The keys that the node's store is sealed under, with their number before them.
+fn data_keys(cluster: &Cluster, node: &str) -> Vec<u8> {
+    std::fs::read(cluster.state_dir(node).join("cluster/store.key")).expect("keys of the store")
+}
+
+#[test]
+fn stores_are_sealed_under_new_keys_while_all_goes_on() {
+    let cluster = Cluster::with_busybox(3, 0);
+    furnish(&cluster, 3);
+    let hosts = ["m1", "m2", "m3"];
+    let before = hosts.map(|node| data_keys(&cluster, node));
+    cluster.ctl("m2", &["update", "--rotate-data-keys"]).ok();
+    for (node, before) in hosts.iter().zip(&before) {
+        eventually(&format!("{node} has a new key, and no other"), || {
+            let now = data_keys(&cluster, node);
+            let other = now.get(8..).is_some_and(|key| !before.ends_with(key));
+            if now.len() == 40 && other { Ok(()) } else { Err(format!("{} bytes", now.len())) }
+        });
+    }
+    let pids_before = pids(&cluster, "s", &["m1"]);
+    for node in hosts {
+        restart(&cluster, node);
+    }
+    eventually("all serve what they had", || {
+        let seen = nodes(&cluster, "m1");
+        let all = seen.iter().filter(|n| n.contains(" Ready ")).count();
+        if all == 3 { Ok(()) } else { Err(format!("{seen:?}")) }
+    });
+    assert!(cluster.ctl("m1", &["service", "ls"]).ok().contains(" s "));
+    assert_eq!(pids(&cluster, "s", &["m1"]), pids_before);
+}
+
 fn restart(cluster: &Cluster, node: &str) {
     cluster.lab().stop(node).expect("stop");
     cluster.lab().start(node).expect("start");
@@ -341,6 +379,7 @@ fn a_locked_manager_answers_with_what_to_do_until_it_gets_the_key() {
     assert!(refused.contains("cannot rotate because autolock is not turned on"), "{refused}");
     assert!(cluster.ctl("m1", &["unlock"]).refused().contains("swarm is not locked"));
 
+    let certificate = certificate_of(&cluster, "m2");
     let said = cluster.ctl("m1", &["update", "--autolock"]).ok();
     let key = cluster.ctl("m2", &["unlock-key", "-q"]).ok();
     assert!(said.starts_with("Swarm updated.") && said.contains(&key), "{said}");
@@ -348,6 +387,10 @@ fn a_locked_manager_answers_with_what_to_do_until_it_gets_the_key() {
     for node in ["m1", "m2", "m3"] {
         wait_locked(&cluster, node, "");
     }
+    eventually("m2 has another key than that which lay on its disk in the clear", || {
+        let now = certificate_of(&cluster, "m2");
+        if now == certificate { Err(now) } else { Ok(()) }
+    });
     let before = pids(&cluster, "s", &["m2"]);
     restart(&cluster, "m2");
     assert!(cluster.ctl("m2", &["info"]).ok().contains("Swarm: locked"));
@@ -380,6 +423,15 @@ fn a_locked_manager_answers_with_what_to_do_until_it_gets_the_key() {
     let refused = fed(&cluster, "m3", &["unlock"], &key).refused();
     assert!(refused.contains("invalid key provided"), "{refused}");
     fed(&cluster, "m3", &["unlock"], &fresh).ok();
+
+    // Whoever has lost the key may still leave with that node.
+    restart(&cluster, "m2");
+    let refused = cluster.ctl("m2", &["leave"]).refused();
+    assert!(refused.contains("To leave without the key, use `--force`"), "{refused}");
+    let left = cluster.ctl("m2", &["leave", "--force"]).ok();
+    assert!(left.contains("Node left the swarm"), "{left}");
+    assert!(cluster.ctl("m2", &["info"]).ok().contains("Swarm: inactive"));
+    assert!(!cluster.state_dir("m2").join("cluster/store.key").exists());
 
     // Without autolock a manager starts by itself.
     eventually("autolock is turned off", || {

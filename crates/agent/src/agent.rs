@@ -68,7 +68,6 @@ pub struct Agent {
     news: watch::Receiver<Option<SessionMessage>>,
     removed: watch::Receiver<Option<String>>,
     fetcher: Fetcher,
-    engine: Engine,
     assignments: watch::Receiver<Option<Arc<Assignments>>>,
     fatal: watch::Sender<Option<String>>,
 }
@@ -126,7 +125,7 @@ impl Agent {
         actors.spawn("sweeper", left.remove(config.engine.clone(), networks.clone()));
         actors.spawn("networks", networks.run(assignments.clone()));
         actors.spawn("worker", worker.run(assignments.clone()));
-        let engine = config.engine.clone();
+
         let publishing = logs::run(config.engine, node_id, channel, cancel.child_token());
         actors.spawn("log publisher", publishing);
         let link = SessionLink {
@@ -141,7 +140,7 @@ impl Agent {
         };
         actors.spawn("session", session::run(link, cancel.child_token()));
         tracker.close();
-        Ok(Self { cancel, tracker, news, removed, fetcher, engine, assignments, fatal })
+        Ok(Self { cancel, tracker, news, removed, fetcher, assignments, fatal })
     }
 
     /// News of the cluster: this node's object, the managers, the trusted root.
@@ -174,20 +173,20 @@ impl Agent {
     pub fn assignments(&self) -> watch::Receiver<Option<Arc<Assignments>>> {
         self.assignments.clone()
     }
+}
 
-    /// Removes every container of a task from this node, as far as that goes. For a node that leaves; the agent must have been
-    /// stopped.
-    pub async fn remove_containers(&self) -> Vec<EngineError> {
-        let mut failures = Vec::new();
-        for container in self.engine.list() {
-            if container.labels.contains_key(TASK_LABEL)
-                && let Err(error) = discard(&self.engine, &container.id).await
-            {
-                failures.push(error);
-            }
+/// Removes every container of a task from this node, as far as that goes; what failed. For a node that
+/// leaves; its agent must have been stopped.
+pub async fn remove_containers(engine: &Engine) -> Vec<EngineError> {
+    let mut failures = Vec::new();
+    for container in engine.list() {
+        if container.labels.contains_key(TASK_LABEL)
+            && let Err(error) = discard(engine, &container.id).await
+        {
+            failures.push(error);
         }
-        failures
     }
+    failures
 }
 
 /// Runs the parts of an agent; the panic of one is the end of all.

@@ -31,7 +31,7 @@ pub mod task;
 mod volume_service;
 pub mod worker;
 
-pub use agent::{Agent, AgentConfig, AgentError};
+pub use agent::{Agent, AgentConfig, AgentError, remove_containers};
 pub use describe::NodeFacts;
 pub use image_service::ImageService;
 pub use peer_service::PeerService;

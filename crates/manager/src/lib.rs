@@ -42,4 +42,4 @@ mod spare;
 
 pub use manager::{Keeping, Manager, ManagerConfig, ManagerError, Mode};
 pub use seed::ClusterSeed;
-pub use swarm_raft_store::{Member as ManagerMember, Removal, View, quorum as quorum_of};
+pub use swarm_raft_store::{DataKeys, Member as ManagerMember, Removal, View, quorum as quorum_of};

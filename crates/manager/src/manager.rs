@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use swarm_ca::{Caller, Credentials};
-use swarm_raft_store::{Member, Removal, Replica, ReplicaConfig, Store, StoreError};
+use swarm_raft_store::{DataKeys, Member, Removal, Replica, ReplicaConfig, Store, StoreError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -55,7 +55,7 @@ pub struct ManagerConfig {
     /// `host:port` where the other managers reach this one's listener.
     pub advertise_addr: String,
     /// Seals what is stored.
-    pub data_key: [u8; 32],
+    pub data_keys: DataKeys,
     /// The time of day.
     pub clock: Clock,
     /// Where managers are that have moved; shared with whatever answers [`crate::whereabouts`] calls.
@@ -138,7 +138,7 @@ impl Manager {
             config.state_dir.join(RAFT_FOLDER),
             identity.node_id.clone(),
             config.advertise_addr.clone(),
-            config.data_key,
+            config.data_keys,
         );
         let replica = Replica::open(replica, Arc::new(transport)).await?;
         let seats = watch::Sender::new(Seat::Vacant);
@@ -258,7 +258,9 @@ impl Manager {
 
     fn keep(&self, keeping: Keeping) {
         let (replica, clock) = (self.0.replica.clone(), self.0.clock.clone());
-        let keys = custody::run(replica.store(), keeping.custodian, self.0.cancel.child_token());
+        let safe = Arc::new(replica.clone());
+        let cancel = self.0.cancel.child_token();
+        let keys = custody::run(replica.store(), keeping.custodian, safe, cancel);
         self.supervise("keeper of the keys", keys);
         let backup = Backup { replica, clock, dir: keeping.snapshots };
         self.supervise("keeper of snapshots", backup.run(self.0.cancel.child_token()));

@@ -16,7 +16,7 @@ use swarm_api::time::{nanos_of, to_nanos};
 use swarm_api::*;
 use swarm_ca::{CaError, Identity, RecoveryKey, new_csr};
 use swarm_raft_store::{
-    Member, Remains, StoreError, Transaction, View, amend, found, read_archive,
+    DataKeys, Member, Remains, StoreError, Transaction, View, amend, found, read_archive,
 };
 
 pub use swarm_raft_store::ArchiveError;
@@ -69,8 +69,8 @@ pub struct Salvage {
 impl Salvage {
     /// From the folder of a manager that does not run. Its database may repair itself: give a copy
     /// where it must stay as it is.
-    pub fn from_folder(dir: &Path, data_key: &[u8; 32]) -> Result<Self, RecoveryError> {
-        let remains = Remains::read(&dir.join(crate::manager::RAFT_FOLDER), data_key)?;
+    pub fn from_folder(dir: &Path, data_keys: &DataKeys) -> Result<Self, RecoveryError> {
+        let remains = Remains::read(&dir.join(crate::manager::RAFT_FOLDER), data_keys)?;
         Self {
             next_term: remains.term.max(remains.last_term) + 1,
             term: remains.last_term,
@@ -176,12 +176,12 @@ pub struct Heir {
 }
 
 /// Writes the store of the recovered cluster into `dir`, where there must be none, sealed under
-/// `data_key`; gives its manager's identity. On disk when it returns; the identity is not.
+/// `data_keys`; gives its manager's identity. On disk when it returns; the identity is not.
 pub fn restore(
     salvage: &Salvage,
     heir: &Heir,
     dir: &Path,
-    data_key: &[u8; 32],
+    data_keys: &DataKeys,
     now: SystemTime,
 ) -> Result<Identity, RecoveryError> {
     let raft_id = new_raft_id();
@@ -192,7 +192,7 @@ pub fn restore(
     let roots = cluster.root_ca.as_ref().map(trusted_roots).unwrap_or_default();
     let identity = Identity::new(pem, key, roots)?;
     let member = Member { raft_id, node_id: heir.node_id.clone(), addr: heir.addr.clone() };
-    found(&dir.join(crate::manager::RAFT_FOLDER), data_key, &member, salvage.next_term, &view)?;
+    found(&dir.join(crate::manager::RAFT_FOLDER), data_keys, &member, salvage.next_term, &view)?;
     Ok(identity)
 }
 

@@ -4,6 +4,7 @@
 //! A node that was off until its certificate had expired proves its old key instead; whether it still is a member is for the
 //! managers to say.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use swarm_api::node_ca_client::NodeCaClient;
@@ -47,6 +48,8 @@ pub struct Keeper {
     /// One change at a time: an answer that was slow must not undo a newer one.
     turn: Mutex<()>,
     urgent: Notify,
+    /// Others may know the key: it lay on the disk in the clear.
+    exposed: AtomicBool,
     /// Digest of the root that the managers want certificates of; empty: not heard of yet.
     wanted: watch::Sender<String>,
 }
@@ -55,7 +58,8 @@ impl Keeper {
     /// Of the identity in `credentials`, kept in `state`.
     pub fn new(credentials: Credentials, state: StateDir) -> Self {
         let wanted = watch::Sender::new(String::new());
-        Self { credentials, state, turn: Mutex::default(), urgent: Notify::new(), wanted }
+        let (turn, urgent, exposed) = (Mutex::default(), Notify::new(), AtomicBool::new(false));
+        Self { credentials, state, turn, urgent, exposed, wanted }
     }
 
     /// Renews in time until dropped.
@@ -68,7 +72,7 @@ impl Keeper {
                 () = self.urgent.notified() => {
                     tokio::time::sleep(STAGGER.mul_f64(rand::random())).await;
                     // It may have been renewed for another reason meanwhile.
-                    self.is_of_another_root()
+                    self.is_urgent()
                 }
             };
             if !urgent && SystemTime::now() < due {
@@ -94,6 +98,16 @@ impl Keeper {
         if self.is_of_another_root() {
             self.urgent.notify_one();
         }
+    }
+
+    /// Has the key replaced soon: the one there is may have been read from the disk.
+    pub fn replace_key(&self) {
+        self.exposed.store(true, Ordering::Relaxed);
+        self.urgent.notify_one();
+    }
+
+    fn is_urgent(&self) -> bool {
+        self.exposed.load(Ordering::Relaxed) || self.is_of_another_root()
     }
 
     fn is_of_another_root(&self) -> bool {
@@ -128,6 +142,7 @@ impl Keeper {
                     self.state.save_identity(&next)?;
                     tracing::info!(role = ?next.role, "certificate renewed");
                     self.credentials.replace(next);
+                    self.exposed.store(false, Ordering::Relaxed);
                     return Ok(());
                 }
                 Err(status) => reason = format!("{addr}: {}", status.message()),

@@ -11,8 +11,9 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::{Code, Status};
 
 use crate::daemon::Daemon;
+use crate::erase::{erase, open_net};
 use crate::member::Member;
-use crate::unlock;
+use crate::unlock::{self, Locked};
 
 /// A leader that does not take this node out of the voters by then is not waited for: an election fits in.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -24,7 +25,9 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// Leaves; containers of tasks, networks and state are removed. Says what the cluster has lost by it, if anything.
 pub async fn leave(daemon: &Arc<Daemon>, force: bool) -> Result<String, Status> {
     let mut place = daemon.member.lock().await;
-    unlock::refuse_locked(daemon)?;
+    if let Some(locked) = unlock::locked(daemon) {
+        return leave_locked(daemon, &locked, force).await;
+    }
     let Some(member) = place.as_ref() else {
         return Err(Status::failed_precondition("this node is not part of a swarm"));
     };
@@ -45,6 +48,25 @@ pub async fn leave(daemon: &Arc<Daemon>, force: bool) -> Result<String, Status> 
     let Some(member) = place.take() else { return Ok(lost) };
     member.leave().await.map_err(|e| Status::internal(format!("{e:#}")))?;
     Ok(lost)
+}
+
+/// Without its keys it can tell nobody that it goes.
+async fn leave_locked(daemon: &Daemon, locked: &Locked, force: bool) -> Result<String, Status> {
+    if !force {
+        let text = format!("{} To leave without the key, use `--force`.", unlock::LOCKED);
+        return Err(Status::failed_precondition(text));
+    }
+    let failed = |e: anyhow::Error| Status::internal(format!("{e:#}"));
+    let net = open_net(daemon, &locked.settings).await.map_err(failed)?;
+    let erased = erase(daemon, &net).await;
+    unlock::forget(daemon);
+    erased.map_err(failed)?;
+    let id = &locked.plate.node_id;
+    Ok(format!(
+        "this manager left while it was locked, without being taken out of the managers: if there \
+         are others, they count it as one that is down; there, run 'swarmctl node demote {id}' and \
+         'swarmctl node rm {id}'"
+    ))
 }
 
 /// A node that goes must not be counted as a voter any more. An error says why it still is: then it goes anyway, as the user

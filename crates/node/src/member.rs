@@ -15,7 +15,7 @@ use swarm_manager::address_book::AddressBook;
 use swarm_manager::clock::Clock;
 use swarm_manager::whereabouts::{Herald, Target, Told};
 use swarm_manager::{Keeping, Manager, ManagerConfig, ManagerMember, Mode};
-use swarm_overlay_net::{NetConfig, NodeNet};
+use swarm_overlay_net::NodeNet;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,7 @@ use crate::address::interfaces;
 use crate::certificate::Keeper;
 use crate::custodian::NodeCustodian;
 use crate::daemon::{Daemon, NO_CLUSTER};
+use crate::erase::{erase, open_net};
 use crate::front::Front;
 use crate::listener::serve_tls;
 use crate::place::{self, Wish};
@@ -53,7 +54,7 @@ pub struct Member {
 struct Life {
     daemon: Arc<Daemon>,
     credentials: Credentials,
-    keeper: Keeper,
+    keeper: Arc<Keeper>,
     settings: Mutex<Settings>,
     // Whom the agent may ask.
     managers: watch::Sender<Vec<String>>,
@@ -114,14 +115,7 @@ impl Member {
         listener: TcpListener,
     ) -> Result<Self> {
         let credentials = Credentials::new(identity);
-        let net = NodeNet::open(NetConfig {
-            run_dir: daemon.args.run_dir.join("net"),
-            underlay: settings.data_path_addr.parse().context("data path address")?,
-            vxlan_port: settings.data_path_port,
-            host_netns: None,
-        })
-        .await
-        .context("open the data plane")?;
+        let net = open_net(daemon, &settings).await?;
         // None yet: the one here may not serve before it has started.
         let managers = watch::Sender::new(Vec::new());
         let book = AddressBook::open(&daemon.state.addresses());
@@ -160,7 +154,7 @@ impl Member {
         watch_fatal(agent.fatal(), daemon);
         let life = Arc::new(Life {
             daemon: daemon.clone(),
-            keeper: Keeper::new(credentials.clone(), daemon.state.clone()),
+            keeper: Arc::new(Keeper::new(credentials.clone(), daemon.state.clone())),
             credentials,
             settings: Mutex::new(settings),
             managers,
@@ -272,35 +266,10 @@ impl Member {
         self.life.daemon.slot.clear(NO_CLUSTER);
     }
 
-    /// Ends the membership for good: containers, networks and state go. Every step is taken, whatever fails; what failed is
-    /// told together.
+    /// Ends the membership for good: see [`erase`].
     pub async fn leave(self) -> Result<()> {
         self.stop().await;
-        let failures = self.life.agent.remove_containers().await;
-        let mut failures: Vec<String> = failures.iter().map(ToString::to_string).collect();
-        let net = &self.life.net;
-        let mut note = |what: &str, error: &dyn std::fmt::Display| {
-            failures.push(format!("{what}: {error}"));
-        };
-        for sandbox in net.sandboxes().await {
-            if let Err(error) = net.delete_sandbox(&sandbox).await {
-                note("remove a sandbox", &error);
-            }
-        }
-        if let Err(error) = net.set_ingress(Vec::new()).await {
-            note("withdraw published ports", &error);
-        }
-        for network in net.list().await {
-            if let Err(error) = net.remove(&network).await {
-                note("remove a network", &error);
-            }
-        }
-        net.settle().await;
-        if let Err(error) = self.life.daemon.state.wipe() {
-            note("remove the cluster state", &error);
-        }
-        anyhow::ensure!(failures.is_empty(), "the node left, but {}", failures.join("; "));
-        Ok(())
+        erase(&self.life.daemon, &self.life.net).await
     }
 }
 
@@ -311,10 +280,13 @@ impl Life {
             credentials: self.credentials.clone(),
             state_dir: self.daemon.state.raft(),
             advertise_addr: settings.advertise_addr,
-            data_key: *self.daemon.state.data_key().context("key of the store")?,
+            data_keys: self.daemon.state.data_keys().context("keys of the store")?,
             clock: Clock::system(),
             keeping: Some(Keeping {
-                custodian: Arc::new(NodeCustodian::new(self.daemon.state.clone())),
+                custodian: Arc::new(NodeCustodian::new(
+                    self.daemon.state.clone(),
+                    self.keeper.clone(),
+                )),
                 snapshots: self.daemon.state.snapshots(),
             }),
             book: self.book.clone(),

@@ -146,8 +146,8 @@ fn build(
     let fresh = StateDir::at(beside(here.root(), "new"));
     // Of an attempt that was cut off.
     fresh.wipe()?;
-    let data_key = fresh.data_key()?;
-    let identity = restore(salvage, heir, &fresh.raft(), &data_key, now)?;
+    let data_keys = fresh.data_keys()?;
+    let identity = restore(salvage, heir, &fresh.raft(), &data_keys, now)?;
     if same_node {
         // What runs here goes on.
         copy_tree(&here.agent(), &fresh.agent())?;

@@ -5,19 +5,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aws_lc_rs::rand as crypto_rand;
 use serde::{Deserialize, Serialize};
 use swarm_ca::{CaError, Identity, Kept, RecoveryKey};
-use zeroize::Zeroizing;
+use swarm_manager::DataKeys;
 
+use crate::data_keys::{self, DataKeyFile};
 use crate::file;
 use crate::place::Wish;
 use crate::vault::{Vault, VaultError};
 
 const SETTINGS_FILE: &str = "node.json";
-const KEY_FILE: &str = "store.key";
 const RECOVERY_FILE: &str = "recovery.key";
-const KEY_LEN: usize = 32;
 /// Within the daemon's state folder.
 pub const CLUSTER_FOLDER: &str = "cluster";
 const CERTIFICATES_FOLDER: &str = "certificates";
@@ -58,7 +56,8 @@ impl StateDir {
 
     /// The folder `root` itself.
     pub fn at(root: PathBuf) -> Self {
-        let vault = Vault::new(&root, &root.join(CERTIFICATES_FOLDER), &[KEY_FILE, RECOVERY_FILE]);
+        let vault =
+            Vault::new(&root, &root.join(CERTIFICATES_FOLDER), &[data_keys::FILE, RECOVERY_FILE]);
         Self { root, vault: Arc::new(vault) }
     }
 
@@ -121,29 +120,17 @@ impl StateDir {
         file::write(&self.root, SETTINGS_FILE, &serde_json::to_vec_pretty(settings)?)
     }
 
-    /// The key that seals the store; made when there is none.
-    pub fn data_key(&self) -> Result<Zeroizing<[u8; KEY_LEN]>, VaultError> {
-        if let Some(key) = self.known_data_key()? {
-            return Ok(key);
+    /// The keys that seal the store; made when there are none.
+    pub fn data_keys(&self) -> Result<DataKeys, VaultError> {
+        match self.known_data_keys()? {
+            Some(keys) => Ok(keys),
+            None => Ok(DataKeyFile::create(&self.vault)?.keys),
         }
-        let mut key = Zeroizing::new([0; KEY_LEN]);
-        crypto_rand::fill(key.as_mut_slice())
-            .map_err(|_| io::Error::other("the random source of the system failed"))?;
-        self.vault.write(KEY_FILE, key.as_slice())?;
-        Ok(key)
     }
 
-    /// The key that seals the store; `None` if there is none yet.
-    pub fn known_data_key(&self) -> Result<Option<Zeroizing<[u8; KEY_LEN]>>, VaultError> {
-        let Some(bytes) = self.vault.read(KEY_FILE)? else { return Ok(None) };
-        let mut key = Zeroizing::new([0; KEY_LEN]);
-        if bytes.len() != KEY_LEN {
-            let path = self.root.join(KEY_FILE);
-            let text = format!("{}: {} bytes, want {KEY_LEN}", path.display(), bytes.len());
-            return Err(VaultError::Damaged(text));
-        }
-        key.copy_from_slice(&bytes);
-        Ok(Some(key))
+    /// The keys that seal the store; `None` if there are none yet.
+    pub fn known_data_keys(&self) -> Result<Option<DataKeys>, VaultError> {
+        Ok(DataKeyFile::read(&self.vault)?.map(|file| file.keys))
     }
 
     /// The key that opens the cluster's snapshots, as last heard.
@@ -165,7 +152,7 @@ impl StateDir {
     pub fn forget_manager(&self) -> Result<(), VaultError> {
         remove_tree(&self.raft())?;
         remove_tree(&self.snapshots())?;
-        self.vault.remove(KEY_FILE)?;
+        self.vault.remove(data_keys::FILE)?;
         self.vault.remove(RECOVERY_FILE)?;
         self.vault.set_lock(self.vault.version()?, None)
     }
@@ -204,10 +191,10 @@ mod tests {
             flags: Wish { advertise: "eth0".into(), ..Wish::default() },
         };
         state.save_settings(&settings).unwrap();
-        let key = state.data_key().unwrap();
+        let key = state.data_keys().unwrap();
         let again = StateDir::new(dir.path());
         assert_eq!(again.settings().unwrap(), Some(settings));
-        assert_eq!(*again.data_key().unwrap(), *key);
+        assert_eq!(again.data_keys().unwrap().bytes(), key.bytes());
         again.wipe().unwrap();
         assert!(state.settings().unwrap().is_none());
     }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use swarm_ca::{Identity, Kept, Nameplate, UnlockKey};
 use tonic::Status;
 
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, NO_CLUSTER};
 use crate::member::Member;
 use crate::state::Settings;
 use crate::vault::VaultError;
@@ -53,6 +53,12 @@ fn set(daemon: &Daemon, locked: Option<Locked>) {
 /// Whether, and as what, the membership is locked.
 pub fn locked(daemon: &Daemon) -> Option<Locked> {
     daemon.locked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// After the node has left, keys and all.
+pub fn forget(daemon: &Daemon) {
+    set(daemon, None);
+    daemon.slot.clear(NO_CLUSTER);
 }
 
 /// For calls that make no sense while locked.

@@ -134,6 +134,11 @@ impl Vault {
         VaultError::Damaged(format!("{} is damaged", self.dir.join(LOCK_FILE).display()))
     }
 
+    /// Whether what is written now is wrapped.
+    pub fn has_lock(&self) -> bool {
+        self.state().lock.is_some()
+    }
+
     fn lock_file(&self) -> Result<LockFile, VaultError> {
         match read(&self.dir.join(LOCK_FILE))? {
             Some(bytes) => serde_json::from_slice(&bytes).map_err(|_| self.damaged()),

@@ -3,7 +3,7 @@
 //!
 //! Used by the replicated [`crate::Store`] and by [`crate::Replica`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
@@ -154,18 +154,16 @@ impl Consensus {
     /// Who does not answer.
     pub(crate) fn no_quorum(&self) -> StoreError {
         let members = self.members();
-        let voters = members.iter().filter(|m| m.voter).count();
-        let silent: Vec<&str> = members
-            .iter()
-            .filter(|m| m.voter && !m.reachable)
-            .map(|m| m.member.node_id.as_str())
-            .collect();
-        let needed = voters / 2 + 1;
-        let reason = format!(
-            "{} of {voters} managers answer and {needed} are needed; no answer from: {}",
-            voters - silent.len(),
-            silent.join(", ")
-        );
+        let metrics = self.metrics();
+        // While the voters are changed, a majority of the old ones and of the new ones must answer.
+        let configs = metrics.membership_config.membership().get_joint_config();
+        let among = |voters: &BTreeSet<u64>| {
+            let voter = |m: &&MemberState| voters.contains(&m.member.raft_id);
+            Votes::of(members.iter().filter(voter))
+        };
+        let votes: Vec<Votes<'_>> = configs.iter().map(among).collect();
+        let short = votes.iter().find(|votes| !votes.suffice()).or(votes.first());
+        let reason = short.map_or_else(|| "there are no managers".to_owned(), Votes::to_string);
         StoreError::NoQuorum { reason }
     }
 
@@ -215,6 +213,45 @@ impl Consensus {
         let elsewhere = metrics.current_leader.is_some_and(|id| id != self.raft_id);
         let leader = if is_leader || elsewhere { leader_of(&metrics) } else { None };
         Leadership { term: metrics.current_term, leader, is_leader }
+    }
+}
+
+/// Who of some voters answers.
+struct Votes<'a> {
+    answering: usize,
+    silent: Vec<&'a str>,
+}
+
+impl<'a> Votes<'a> {
+    fn of(voters: impl Iterator<Item = &'a MemberState>) -> Self {
+        let mut votes = Self { answering: 0, silent: Vec::new() };
+        for voter in voters {
+            match voter.reachable {
+                true => votes.answering += 1,
+                false => votes.silent.push(&voter.member.node_id),
+            }
+        }
+        votes
+    }
+
+    fn needed(&self) -> usize {
+        (self.answering + self.silent.len()) / 2 + 1
+    }
+
+    fn suffice(&self) -> bool {
+        self.answering >= self.needed()
+    }
+}
+
+impl std::fmt::Display for Votes<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (answering, needed) = (self.answering, self.needed());
+        let all = answering + self.silent.len();
+        write!(
+            f,
+            "{answering} of {all} managers answer and {needed} are needed; no answer from: "
+        )?;
+        f.write_str(&self.silent.join(", "))
     }
 }
 

@@ -54,6 +54,12 @@ impl DataKeys {
         self
     }
 
+    /// The newest.
+    pub fn current(&self) -> Zeroizing<[u8; DATA_KEY_BYTES]> {
+        // There is always one: no constructor makes it without.
+        self.0.first().cloned().unwrap_or_default()
+    }
+
     /// Whether a rotation is not finished: see [`crate::Replica::reseal`].
     pub fn is_rotating(&self) -> bool {
         self.0.len() > 1

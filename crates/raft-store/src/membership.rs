@@ -175,7 +175,23 @@ impl Consensus {
         }
     }
 
-    async fn change(
+    /// Brings a change of voters to its end that whoever asked for it has given up, or the leader
+    /// before: until then it needs a majority of the old voters and of the new ones.
+    pub(crate) async fn finish_change(&self) -> Result<(), StoreError> {
+        match self.leads_joint() {
+            true => self.change(ChangeMembers::AddVoterIds(BTreeSet::new()), true).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Whether this replica leads a group whose voters are being changed.
+    pub(crate) fn leads_joint(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let now = metrics.borrow_watched();
+        leads(&now) && now.membership_config.membership().get_joint_config().len() > 1
+    }
+
+    pub(crate) async fn change(
         &self,
         change: ChangeMembers<u64, crate::raft::Place>,
         retain: bool,

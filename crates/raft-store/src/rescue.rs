@@ -20,7 +20,7 @@ use crate::raft::wire::Identity;
 use crate::raft::{Entry, LogId, Membership, SnapshotMeta, StoredMembership, Vote};
 use crate::seal::Sealer;
 use crate::state::State;
-use crate::{Member, StoreError, Transaction, View};
+use crate::{DataKeys, Member, StoreError, Transaction, View};
 
 /// What is left of a replica: its snapshot with every entry of its log applied, also those not
 /// known to be committed here, for the others may have acknowledged them.
@@ -43,14 +43,14 @@ pub struct Remains {
 
 impl Remains {
     /// Reads the folder `dir`. The database may repair itself: give it a copy where that matters.
-    pub fn read(dir: &Path, data_key: &[u8; 32]) -> Result<Self, StoreError> {
+    pub fn read(dir: &Path, data_keys: &DataKeys) -> Result<Self, StoreError> {
         let kind = Backend::default();
         let path = dir.join(kind.file());
         if !path.exists() {
             return Err(StoreError::Refused(format!("{} holds no manager's log", dir.display())));
         }
         let read = || -> std::io::Result<Self> {
-            let sealer = Arc::new(Sealer::new(&(*data_key).into())?);
+            let sealer = Arc::new(Sealer::new(data_keys)?);
             let backend = backend::open(kind, dir)?;
             let marks = offline::marks(&*backend, &sealer)?;
             let mut tables = Tables::from_snapshot(SnapshotFile::new(dir, Arc::clone(&sealer)))?;
@@ -158,7 +158,7 @@ pub fn amend<E: From<StoreError>>(
 /// is on disk when this returns.
 pub fn found(
     dir: &Path,
-    data_key: &[u8; 32],
+    data_keys: &DataKeys,
     member: &Member,
     term: u64,
     view: &View,
@@ -170,7 +170,7 @@ pub fn found(
     }
     let write = || -> std::io::Result<()> {
         std::fs::create_dir_all(dir)?;
-        let sealer = Arc::new(Sealer::new(&(*data_key).into())?);
+        let sealer = Arc::new(Sealer::new(data_keys)?);
         let at =
             LogId::new(openraft::vote::leader_id_std::CommittedLeaderId::new(term), view.version());
         let members = BTreeMap::from([(member.raft_id, member.into())]);

@@ -157,16 +157,23 @@ pub fn check_expiry(expiry: Duration) -> Result<()> {
 pub struct UpdateFlags {
     #[command(flatten)]
     spec: SpecFlags,
+    /// Seal every manager's store under a new key of its own, without a restart
+    #[arg(long)]
+    rotate_data_keys: bool,
 }
 
 impl UpdateFlags {
     /// Changes the settings.
     pub async fn run(self, client: &Client) -> Result<()> {
         self.spec.check()?;
-        if !self.spec.changes_something() {
+        if !self.spec.changes_something() && !self.rotate_data_keys {
             bail!("nothing to update: give at least one flag (see 'swarmctl update --help')");
         }
-        let locks = self.spec.apply(client).await?;
+        let locks = self.spec.changes_something() && self.spec.apply(client).await?;
+        if self.rotate_data_keys {
+            let rotate = |request| UpdateClusterRequest { rotate_data_key: true, ..request };
+            unlock_key::change(client, rotate).await?;
+        }
         output::line("Swarm updated.")?;
         match locks {
             true => unlock_key::show(client).await,

@@ -39,14 +39,17 @@ pub fn settle(cluster: &mut Cluster, request: &UpdateClusterRequest) -> Result<(
     if request.rotate_unlock_key && !autolock {
         return Err(Refusal::Conflict("cannot rotate because autolock is not turned on".into()));
     }
-    if request.rotate_data_key {
-        return Err(Refusal::NotBuilt("rotating the managers' data keys is not built yet".into()));
-    }
     let custody = cluster.custody.get_or_insert_default();
+    let mut new_data_keys = request.rotate_data_key;
     if !autolock {
         custody.unlock_key.clear();
     } else if custody.unlock_key.is_empty() || request.rotate_unlock_key {
         custody.unlock_key = UnlockKey::generate().map_err(failed)?.bytes().to_vec();
+        // Whoever had the disk, or the unlock key, before may know the ones there are.
+        new_data_keys = true;
+    }
+    if new_data_keys {
+        custody.data_key_epoch += 1;
     }
     if request.rotate_recovery_key {
         custody.recovery_key = RecoveryKey::generate().map_err(failed)?.bytes().to_vec();
@@ -111,15 +114,32 @@ mod tests {
     }
 
     #[test]
-    fn the_recovery_key_changes_when_asked_and_data_keys_are_refused() {
+    fn the_recovery_key_changes_when_asked_and_by_nothing_else() {
         let mut it = cluster(false);
         let request = UpdateClusterRequest { rotate_recovery_key: true, ..Default::default() };
         settle(&mut it, &request).unwrap();
         let key = custody(&it).recovery_key;
         assert_eq!(key.len(), 32);
+        assert_eq!(custody(&it).data_key_epoch, 0);
         let request = UpdateClusterRequest { rotate_data_key: true, ..Default::default() };
-        assert!(matches!(settle(&mut it, &request), Err(Refusal::NotBuilt(_))));
+        settle(&mut it, &request).unwrap();
         assert_eq!(custody(&it).recovery_key, key);
+        assert_eq!(custody(&it).data_key_epoch, 1);
+    }
+
+    #[test]
+    fn data_keys_are_made_anew_when_autolock_begins_and_with_every_unlock_key() {
+        let mut it = cluster(true);
+        settle(&mut it, &UpdateClusterRequest::default()).unwrap();
+        assert_eq!(custody(&it).data_key_epoch, 1);
+        settle(&mut it, &UpdateClusterRequest::default()).unwrap();
+        assert_eq!(custody(&it).data_key_epoch, 1);
+        let rotate = UpdateClusterRequest { rotate_unlock_key: true, ..Default::default() };
+        settle(&mut it, &rotate).unwrap();
+        assert_eq!(custody(&it).data_key_epoch, 2);
+        it.spec = Some(ClusterSpec::default());
+        settle(&mut it, &UpdateClusterRequest::default()).unwrap();
+        assert_eq!(custody(&it).data_key_epoch, 2);
     }
 
     #[test]

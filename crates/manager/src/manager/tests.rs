@@ -92,7 +92,7 @@ fn config(credentials: &Credentials, dir: &tempfile::TempDir, addr: SocketAddr) 
         credentials: credentials.clone(),
         state_dir: dir.path().to_owned(),
         advertise_addr: addr.to_string(),
-        data_key: [7; 32],
+        data_keys: [7; 32].into(),
         clock: Clock::system(),
         keeping: None,
         book: AddressBook::open(&dir.path().join("addresses")),

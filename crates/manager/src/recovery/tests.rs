@@ -72,7 +72,7 @@ async fn started(dir: &Path, identity: Identity) -> (Manager, View) {
         credentials: Credentials::new(identity),
         state_dir: dir.to_owned(),
         advertise_addr: "127.0.0.1:1".into(),
-        data_key: DATA_KEY,
+        data_keys: DATA_KEY.into(),
         clock: Clock::system(),
         book: crate::address_book::AddressBook::default(),
         keeping: None,
@@ -92,7 +92,7 @@ async fn a_snapshot_becomes_a_cluster_of_one_manager_on_a_new_node() {
     assert_eq!((salvage.cluster_id().as_str(), salvage.changed_at_ns()), ("c1", 7_000_000_000));
     assert_eq!((salvage.counts()["nodes"], salvage.counts()["secrets"]), (4, 1));
     let target = dir.path().join("new");
-    let identity = restore(&salvage, &heir("n9"), &target, &DATA_KEY, now()).unwrap();
+    let identity = restore(&salvage, &heir("n9"), &target, &DATA_KEY.into(), now()).unwrap();
     assert_eq!((identity.node_id.as_str(), identity.role), ("n9", NodeRole::Manager));
     assert!(identity.not_after > now());
 
@@ -110,11 +110,11 @@ async fn a_snapshot_becomes_a_cluster_of_one_manager_on_a_new_node() {
     assert!(!view.get::<Node>("w1").unwrap().was_manager);
     manager.shutdown().await;
     // What is left of that one can be recovered in its turn, long after its certificates are old.
-    let salvage = Salvage::from_folder(&target, &DATA_KEY).unwrap();
+    let salvage = Salvage::from_folder(&target, &DATA_KEY.into()).unwrap();
     assert_eq!(salvage.node_id.as_deref(), Some("n9"));
     let again = dir.path().join("again");
     let later = now() + Duration::from_secs(400 * 24 * 3600);
-    let identity = restore(&salvage, &heir("n9"), &again, &DATA_KEY, later).unwrap();
+    let identity = restore(&salvage, &heir("n9"), &again, &DATA_KEY.into(), later).unwrap();
     assert!(identity.not_after > later);
 }
 
@@ -131,7 +131,7 @@ async fn a_damaged_or_foreign_snapshot_recovers_nothing() {
     std::fs::write(&file, bytes).unwrap();
     let error = Salvage::from_snapshot(&file, &key).unwrap_err().to_string();
     assert!(error.contains("damaged"), "{error}");
-    let error = Salvage::from_folder(&dir.path().join("none"), &DATA_KEY).unwrap_err();
+    let error = Salvage::from_folder(&dir.path().join("none"), &DATA_KEY.into()).unwrap_err();
     assert!(error.to_string().contains("holds no manager's log"), "{error}");
 }
 
@@ -141,6 +141,7 @@ async fn a_removed_node_is_no_heir() {
     let (file, key) = saved(dir.path()).await;
     let salvage = Salvage::from_snapshot(&file, &key).unwrap();
     assert!(salvage.knows("m1") && !salvage.knows("gone") && !salvage.knows("other"));
-    let refused = restore(&salvage, &heir("gone"), &dir.path().join("new"), &DATA_KEY, UNIX_EPOCH);
+    let refused =
+        restore(&salvage, &heir("gone"), &dir.path().join("new"), &DATA_KEY.into(), UNIX_EPOCH);
     assert!(refused.unwrap_err().to_string().contains("was removed"));
 }

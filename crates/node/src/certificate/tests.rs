@@ -54,7 +54,7 @@ async fn cluster(age: Duration) -> Cluster {
         credentials: credentials.clone(),
         state_dir: dir.path().join("raft"),
         advertise_addr: addr.clone(),
-        data_key: [7; 32],
+        data_keys: [7; 32].into(),
         clock: Clock::system(),
         keeping: None,
         book: swarm_manager::address_book::AddressBook::open(&dir.path().join("addresses")),

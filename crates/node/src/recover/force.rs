@@ -60,8 +60,8 @@ pub fn run(state: &StateDir, addresses: &Addresses) -> Result<()> {
     ensure!(identity.role == NodeRole::Manager && state.raft().is_dir(), WORKER);
     let settings = state.settings()?.context("the node's settings are missing")?;
     let settings = moved(settings, addresses)?;
-    let data_key = state.known_data_key()?.context("the key of its store is missing")?;
-    let salvage = Salvage::from_folder(&state.raft(), &data_key)?;
+    let data_keys = state.known_data_keys()?.context("the keys of its store are missing")?;
+    let salvage = Salvage::from_folder(&state.raft(), &data_keys)?;
     let node_id = identity.node_id.clone();
     ensure!(
         salvage.node_id.as_ref() == Some(&node_id) && salvage.knows(&node_id),
@@ -87,7 +87,7 @@ pub fn run(state: &StateDir, addresses: &Addresses) -> Result<()> {
     };
     let fresh = state.raft().with_extension("new");
     remove(&fresh)?;
-    let identity = restore(&salvage, &heir, &fresh, &data_key, SystemTime::now())?;
+    let identity = restore(&salvage, &heir, &fresh, &data_keys, SystemTime::now())?;
     state.save_identity(&identity)?;
     state.save_settings(&settings)?;
     file::write(&fresh, READY, b"")?;

@@ -58,11 +58,11 @@ fn folder(here: &StateDir, from: &Path, key_file: Option<&Path>) -> Result<Salva
         let key: UnlockKey = text.parse()?;
         there.vault().unlock(&key).context("swarm could not be unlocked")?;
     }
-    let data_key = there.known_data_key()?.context("the key of its store is missing")?;
+    let data_keys = there.known_data_keys()?.context("the keys of its store are missing")?;
     let copy = Copy(beside(here.root(), "reading"));
     let _ = fs::remove_dir_all(&copy.0);
     copy_tree(&there.raft(), &copy.0)?;
-    Ok(Salvage::from_folder(&copy.0, &data_key)?)
+    Ok(Salvage::from_folder(&copy.0, &data_keys)?)
 }
 
 fn is_same(a: &Path, b: &Path) -> bool {

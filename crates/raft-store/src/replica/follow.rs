@@ -32,6 +32,7 @@ impl Replica {
                     changed = metrics.changed() => changed.is_ok(),
                     _ = clock.tick() => {
                         bound.keep(&consensus).await;
+                        replica.finish_change(&consensus);
                         true
                     }
                 };
@@ -55,6 +56,22 @@ impl Replica {
                 return;
             }
         });
+    }
+
+    /// Takes up a change of the voters that nobody sees to any more.
+    fn finish_change(&self, consensus: &Arc<Consensus>) {
+        if !consensus.leads_joint() {
+            return;
+        }
+        let (replica, consensus) = (self.clone(), Arc::clone(consensus));
+        let cancel = self.0.cancel.clone();
+        self.0.tasks.spawn(cancel.run_until_cancelled_owned(async move {
+            // Whoever holds it is at it.
+            let Ok(_turn) = replica.0.changing.try_lock() else { return };
+            if let Err(error) = consensus.finish_change().await {
+                tracing::debug!(%error, "a change of the managers is not finished yet");
+            }
+        }));
     }
 
     /// Tells who is in the group now, if that has changed.

@@ -95,6 +95,34 @@ async fn a_new_member_catches_up_by_snapshot() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_voters_that_was_given_up_half_way_is_finished() {
+    let bench = Bench::new();
+    let group = bench.group(1).await;
+    let joiner = bench.open(2).await;
+    joiner.prepare(2).await.unwrap();
+    let consensus = group[0].consensus().unwrap();
+    let place = BTreeMap::from([(2, (&member(2)).into())]);
+    consensus.change(openraft::ChangeMembers::AddNodes(place), true).await.unwrap();
+    bench.cut(2);
+    let vote = openraft::ChangeMembers::AddVoterIds([2].into());
+    let given_up = consensus.change(vote, true);
+    tokio::time::timeout(Duration::from_millis(200), given_up).await.unwrap_err();
+    assert!(consensus.leads_joint(), "half-way");
+    let silent = async || group[0].members().iter().any(|m| !m.reachable);
+    until("its silence is noticed", silent).await;
+    let refusal = consensus.no_quorum().to_string();
+    assert!(refusal.contains("1 of 2 managers answer and 2 are needed"), "{refusal}");
+    assert!(refusal.ends_with("no answer from: m2"), "{refusal}");
+    bench.heal(2);
+    until("it ends", async || !consensus.leads_joint()).await;
+    assert!(group[0].members().iter().all(|m| m.voter));
+    write(&group[0], "after").await.unwrap();
+    until("replicated", async || has(&joiner, "after")).await;
+    bench.stop(&joiner).await;
+    bench.stop(&group[0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_removal_that_would_lose_the_quorum_is_refused_until_the_dead_one_is_gone() {
     let bench = Bench::new();
     let group = bench.group(3).await;

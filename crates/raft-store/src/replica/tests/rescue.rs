@@ -24,7 +24,7 @@ async fn the_last_manager_of_three_founds_a_group_that_holds_everything() {
     for replica in &group {
         bench.stop(replica).await;
     }
-    let remains = Remains::read(&bench.dir.path().join("m3"), &KEY).unwrap();
+    let remains = Remains::read(&bench.dir.path().join("m3"), &KEY.into()).unwrap();
     assert_eq!((remains.node_id.as_str(), remains.view.count::<Secret>()), ("m3", 50));
     assert_eq!(remains.members.len(), 3);
     assert!(remains.view.version() >= version && remains.committed <= remains.view.version());
@@ -34,8 +34,8 @@ async fn the_last_manager_of_three_founds_a_group_that_holds_everything() {
     let more = more.unwrap();
     let dir = bench.dir.path().join("new");
     let alone = Member { raft_id: 77, node_id: "m3".into(), addr: "m3:2377".into() };
-    found(&dir, &KEY, &alone, remains.term + 1, &more).unwrap();
-    let error = found(&dir, &KEY, &alone, remains.term + 1, &more).unwrap_err().to_string();
+    found(&dir, &KEY.into(), &alone, remains.term + 1, &more).unwrap();
+    let error = found(&dir, &KEY.into(), &alone, remains.term + 1, &more).unwrap_err().to_string();
     assert!(error.contains("holds a manager's log already"), "{error}");
     // And again, for a restart must not need anything that only the first start had.
     for name in ["first", "second"] {
@@ -49,18 +49,18 @@ async fn the_last_manager_of_three_founds_a_group_that_holds_everything() {
         replica.shutdown().await;
     }
     // What was there before was only read.
-    let again = Remains::read(&bench.dir.path().join("m3"), &KEY).unwrap();
+    let again = Remains::read(&bench.dir.path().join("m3"), &KEY.into()).unwrap();
     assert_eq!(again.view.version(), remains.view.version());
 }
 
 #[tokio::test]
 async fn a_folder_without_a_log_and_a_wrong_key_are_told() {
     let dir = tempfile::tempdir().unwrap();
-    let error = Remains::read(dir.path(), &KEY).unwrap_err().to_string();
+    let error = Remains::read(dir.path(), &KEY.into()).unwrap_err().to_string();
     assert!(error.contains("holds no manager's log"), "{error}");
     let alone = Member { raft_id: 7, node_id: "m1".into(), addr: "m1:2377".into() };
-    found(dir.path(), &KEY, &alone, 5, &crate::View::default()).unwrap();
-    let error = Remains::read(dir.path(), &[1; 32]).unwrap_err().to_string();
+    found(dir.path(), &KEY.into(), &alone, 5, &crate::View::default()).unwrap();
+    let error = Remains::read(dir.path(), &[1; 32].into()).unwrap_err().to_string();
     assert!(error.contains("does not open with this data key"), "{error}");
 }
 
