@@ -221,6 +221,33 @@ fn a_manager_whose_log_is_gone_comes_back_by_itself() {
 }
 
 #[test]
+fn a_manager_that_is_lost_for_long_is_replaced_by_the_node_set_aside_for_it() {
+    let cluster = Cluster::new(3, 2);
+    cluster.ctl("m1", &["node", "update", "--label-add", "swarm.spare-manager=true", "w2"]).ok();
+    cluster.ctl("m1", &["update", "--spare-managers", "3", "--spare-after", "10s"]).ok();
+    let leader = cluster.leader("m1").expect("a leader");
+    let lost = ["m1", "m2", "m3"].into_iter().find(|n| **n != *leader).expect("a follower");
+    cluster.lab().kill(lost).expect("kill");
+    let role = |node: &str| {
+        cluster.ctl(&leader, &["node", "inspect", "--format", "{{.Spec.Role}}", node]).ok()
+    };
+    eventually("w2 is a manager in its place", || {
+        let seen = managers(&cluster, &leader);
+        let there = seen.contains(&"w2 Reachable".to_owned());
+        let gone = !seen.iter().any(|m| m.starts_with(lost));
+        if there && gone && seen.len() == 3 { Ok(()) } else { Err(format!("{seen:?}")) }
+    });
+    assert_eq!(role("w1"), "worker", "a node not set aside stays what it is");
+    // The one that was lost comes back as a worker.
+    cluster.lab().start(lost).expect("start");
+    eventually("it is a worker", || {
+        let refused = cluster.ctl(lost, &["node", "ls"]);
+        let worker = refused.stderr.contains("Worker nodes can't be used");
+        if worker { Ok(()) } else { Err(format!("{refused:?}")) }
+    });
+}
+
+#[test]
 fn every_command_is_carried_out_once_while_leaders_are_killed() {
     let cluster = Cluster::new(3, 0);
     let done = AtomicBool::new(false);

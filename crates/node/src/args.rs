@@ -43,7 +43,7 @@ pub struct Args {
     #[arg(long, default_value = "text")]
     pub log_format: LogFormat,
     /// What is logged: error, warn, info, debug, trace, or a tracing filter
-    #[arg(long, env = "SWARMD_LOG", default_value = "info,openraft=warn")]
+    #[arg(long, env = "SWARMD_LOG", default_value = "info,openraft=error")]
     pub log_level: String,
     /// Make this manager the only one of its cluster, when the others are lost for good. It keeps all
     /// state. Does so once: a second start with it is refused

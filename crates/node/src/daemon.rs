@@ -117,7 +117,8 @@ async fn open(args: Args, cancel: CancellationToken) -> Result<Daemon> {
     for dir in [&args.state_dir, &args.run_dir] {
         close_to_others(dir).with_context(|| format!("prepare {}", dir.display()))?;
     }
-    let occupied = recover::occupy(&args.state_dir)?;
+    let folder = args.state_dir.clone();
+    let occupied = tokio::task::spawn_blocking(move || recover::occupy(&folder)).await??;
     let engine = Engine::open(config).await.context("open the container engine")?;
     let slot = ManagerSlot::default();
     slot.clear(NO_CLUSTER);

@@ -5,7 +5,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 use swarm_api::id;
@@ -27,19 +27,29 @@ const DATA_PATH_PORT: u16 = 4789;
 /// Held by whoever uses a state folder.
 const USE_FILE: &str = "daemon.lock";
 
-/// Keeps every other daemon, and recovery, from `state_dir` as long as it is open.
+/// A daemon that was just killed may have a child that holds the folder until it runs its program.
+const LAST_HOLD: Duration = Duration::from_secs(3);
+const HOLD_CHECK: Duration = Duration::from_millis(50);
+
+/// Keeps every other daemon, and recovery, from `state_dir` as long as it is open. Blocking.
 pub fn occupy(state_dir: &Path) -> Result<File> {
     fs::create_dir_all(state_dir)?;
     let path = state_dir.join(USE_FILE);
     let file = File::options().create(true).append(true).open(&path);
     let file = file.with_context(|| format!("open {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => {
-            bail!("a swarmd is running on {}: stop it first", state_dir.display())
-        }
-        Err(fs::TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("lock {}", path.display()))
+    let deadline = Instant::now() + LAST_HOLD;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(fs::TryLockError::WouldBlock) if Instant::now() < deadline => {
+                std::thread::sleep(HOLD_CHECK);
+            }
+            Err(fs::TryLockError::WouldBlock) => {
+                bail!("a swarmd is running on {}: stop it first", state_dir.display())
+            }
+            Err(fs::TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("lock {}", path.display()));
+            }
         }
     }
 }

@@ -66,7 +66,7 @@ impl Consensus {
         // Collected: a filter held while waiting would tie the future to one thread.
         let stale: Vec<&MemberState> = members.iter().filter(stale).collect();
         for stale in stale {
-            self.drop_member(stale, &members).await?;
+            self.drop_member(stale).await?;
         }
         if known.is_none() {
             let nodes = BTreeMap::from([(member.raft_id, member.into())]);
@@ -119,17 +119,28 @@ impl Consensus {
             return Err(StoreError::NotFound { kind: "manager", id: node_id.to_owned() });
         }
         for target in on_node {
-            self.drop_member(target, &members).await?;
+            self.drop_member(target).await?;
         }
         Ok(())
     }
 
-    async fn drop_member(
-        &self,
-        target: &MemberState,
-        members: &[MemberState],
-    ) -> Result<(), StoreError> {
-        check_removal(members, &target.member)?;
+    /// A leader of today has not heard of all yet: waits for them before it calls them silent.
+    async fn heard_of_all(&self) {
+        let mut metrics = self.raft.metrics();
+        let all_heard = async {
+            while !metrics.borrow_watched().heartbeat.iter().flatten().all(|(_, at)| at.is_some()) {
+                if metrics.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // Later it is silence.
+        let _ = timeout(self.lease, all_heard).await;
+    }
+
+    async fn drop_member(&self, target: &MemberState) -> Result<(), StoreError> {
+        self.heard_of_all().await;
+        check_removal(&self.members(), &target.member)?;
         if target.member.raft_id == self.raft_id {
             let leader = Some(self.transfer_leadership().await?);
             return Err(StoreError::NotLeader { leader });

@@ -20,7 +20,7 @@ const CERT_EXPIRY_RANGE: std::ops::RangeInclusive<Duration> =
 const MAX_MANAGERS: u64 = 31;
 
 /// Shorter, and a host that is started again would find itself replaced.
-const MIN_SPARE_AFTER: Duration = Duration::from_secs(60);
+const MIN_SPARE_AFTER: Duration = Duration::from_secs(10);
 
 /// Faster, and a busy node would count as down.
 const HEARTBEAT_RANGE: std::ops::RangeInclusive<Duration> =

@@ -112,7 +112,7 @@ async fn spare_managers_out_of_range_are_refused_with_the_range() {
     };
     assert!(update(3, 60).await.is_ok());
     assert!(update(32, 60).await.unwrap_err().ends_with("want 0 to 31"));
-    assert!(update(3, 59).await.unwrap_err().contains("at least 1m"));
+    assert!(update(3, 9).await.unwrap_err().contains("at least 10s"));
 }
 
 #[tokio::test]

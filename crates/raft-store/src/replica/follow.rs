@@ -1,13 +1,16 @@
 //! Follows the core's metrics: who leads, who is in the group, and whether the core still lives; and
-//! has the log kept within its bound.
+//! has the log kept within its bound. Says who does not answer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::Fatal;
+use tokio::time::Instant;
 
 use super::Replica;
 use super::bound::Bound;
+use crate::MemberState;
 use crate::consensus::{Consensus, STOPPED};
 
 impl Replica {
@@ -26,6 +29,7 @@ impl Replica {
         };
         self.0.tasks.spawn(async move {
             let mut metrics = consensus.raft.metrics();
+            let mut silent = Silent::new();
             loop {
                 let alive = tokio::select! {
                     () = cancel.cancelled() => return,
@@ -43,6 +47,7 @@ impl Replica {
                     differs
                 });
                 replica.follow_group(&consensus);
+                note_silence(&mut silent, &consensus);
                 let state = metrics.borrow_watched().running_state.clone();
                 let text = match state {
                     Ok(()) if alive => continue,
@@ -85,5 +90,32 @@ impl Replica {
             }
             differs
         });
+    }
+}
+
+/// Members that do not answer: since when, and whether that was said.
+type Silent = BTreeMap<String, (Instant, bool)>;
+
+/// Says once, on the leader, that a member answers no more, and that it does again. One that the
+/// leader has only not heard of yet is given the time of a lease.
+fn note_silence(silent: &mut Silent, consensus: &Consensus) {
+    if !consensus.leadership().is_leader {
+        return silent.clear();
+    }
+    let members = consensus.members();
+    silent.retain(|node_id, _| members.iter().any(|m| m.member.node_id == *node_id));
+    for MemberState { member, reachable, .. } in members {
+        if reachable {
+            if let Some((_, true)) = silent.remove(&member.node_id) {
+                tracing::info!(manager = member.node_id, addr = member.addr, "it answers again");
+            }
+            continue;
+        }
+        let (since, said) =
+            silent.entry(member.node_id.clone()).or_insert_with(|| (Instant::now(), false));
+        if !*said && since.elapsed() >= consensus.lease {
+            *said = true;
+            tracing::warn!(manager = member.node_id, addr = member.addr, "it does not answer");
+        }
     }
 }
