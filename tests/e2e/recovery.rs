@@ -400,7 +400,7 @@ fn a_locked_manager_answers_with_what_to_do_until_it_gets_the_key() {
     }
     eventually("m2 has another key than that which lay on its disk in the clear", || {
         let now = certificate_of(&cluster, "m2");
-        if now == certificate { Err(now) } else { Ok(()) }
+        (now != certificate).then_some(()).ok_or(now)
     });
     let before = pids(&cluster, "s", &["m2"]);
     restart(&cluster, "m2");
@@ -426,7 +426,6 @@ fn a_locked_manager_answers_with_what_to_do_until_it_gets_the_key() {
     // A new key ends the old one on every manager.
     let locks = ["m1", "m2", "m3"].map(|node| lock(&cluster, node));
     let fresh = cluster.ctl("m3", &["unlock-key", "--rotate", "-q"]).ok();
-    assert_ne!(fresh, key);
     for (node, before) in ["m1", "m2", "m3"].iter().zip(&locks) {
         wait_locked(&cluster, node, before);
     }
@@ -434,7 +433,6 @@ fn a_locked_manager_answers_with_what_to_do_until_it_gets_the_key() {
     let refused = fed(&cluster, "m3", &["unlock"], &key).refused();
     assert!(refused.contains("invalid key provided"), "{refused}");
     fed(&cluster, "m3", &["unlock"], &fresh).ok();
-
     leave_without_key(&cluster, "m2");
 
     // Without autolock a manager starts by itself.
@@ -447,9 +445,9 @@ fn a_locked_manager_answers_with_what_to_do_until_it_gets_the_key() {
         if now.contains("\"keys\": []") { Ok(()) } else { Err(now) }
     });
     restart(&cluster, "m1");
-    eventually("m1 serves", || {
-        let seen = nodes(&cluster, "m1");
-        if seen.len() == 3 { Ok(()) } else { Err(format!("{seen:?}")) }
+    eventually("m1 serves", || match nodes(&cluster, "m1") {
+        seen if seen.len() == 3 => Ok(()),
+        seen => Err(format!("{seen:?}")),
     });
 }
 

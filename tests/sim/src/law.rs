@@ -14,6 +14,8 @@ mod monotonic_progress;
 mod monotonic_term;
 mod state_machine_safety;
 mod task_states;
+#[cfg(test)]
+mod tests;
 mod unique_names;
 mod version_monotonic;
 
