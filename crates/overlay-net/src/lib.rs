@@ -6,7 +6,8 @@
 //! A packet's way: a container's `eth0` ends in the namespace of its network on this node, which
 //! routes by /32 to a local container, through the VXLAN device to another node, or through its
 //! uplink to the host's namespace. Virtual addresses are rewritten where they enter the network's
-//! namespace; published ports first in the host's, then in the network's. Networks meet nowhere:
+//! namespace; published ports first in the host's, then in the network's. Answers leave by the node
+//! that the request came in by, so clients' addresses stay as they are. Networks meet nowhere:
 //! only link-local uplink addresses, unique on the node, are seen in the host's namespace, so
 //! subnets may overlap each other and the host's.
 #![forbid(unsafe_code)]
@@ -32,6 +33,6 @@ mod wire;
 pub use error::NetError;
 pub use node::{NetConfig, NodeNet, VXLAN_PORT};
 pub use table::{
-    Applied, Attachment, HostPort, IngressPort, NetworkTable, Peer, Protocol, RemoteEndpoint,
-    Sandbox, Vip,
+    Applied, Attachment, Balance, HostPort, IDLE_MAX, IngressPort, NetworkTable, Peer, Policy,
+    Protocol, RemoteEndpoint, Sandbox, Vip,
 };

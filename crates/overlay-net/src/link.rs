@@ -4,6 +4,7 @@
 
 mod neighbour;
 mod route;
+mod rule;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -22,6 +23,7 @@ use rtnetlink::{
 
 pub(crate) use self::neighbour::Neighbour;
 pub(crate) use self::route::Route;
+pub(crate) use self::rule::{Detours, Select};
 use crate::error::{Context, NetError, Result};
 use crate::netns::NetNs;
 

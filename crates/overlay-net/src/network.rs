@@ -1,6 +1,7 @@
 //! One network on this node: its namespace, its links to the other nodes and to the host, its
 //! routes and rules. Apply compares the kernel with the table and repairs the difference.
 
+mod detour;
 mod plan;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,8 +11,8 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
-pub(crate) use self::plan::rules;
 use self::plan::{Found, plan};
+pub(crate) use self::plan::{NodePart, inner_ports, rules};
 use crate::conntrack;
 use crate::error::{NetError, Result};
 use crate::link::{Link, Links, Route, Veth, Vxlan};
@@ -88,6 +89,7 @@ impl Network {
             ports: local.iter().filter_map(|(a, name)| Some((*a, index(name)?))).collect(),
         };
         changes += self.paths(table, &found).await?;
+        changes += self.ways_back(table, &found).await?;
         Ok(changes)
     }
 
@@ -124,6 +126,24 @@ impl Network {
             }
         }
         netns::delete(pin)
+    }
+
+    /// The ways of answers to requests from outside.
+    async fn ways_back(&self, table: &NetworkTable, found: &Found) -> Result<usize> {
+        if !table.ingress {
+            return Ok(0);
+        }
+        let (wanted, present) = (detour::detours(table, found), self.links.detours().await?);
+        let mut changes = 0;
+        for (select, route) in wanted.iter().filter(|(key, to)| present.get(*key) != Some(to)) {
+            self.links.set_detour(*select, *route).await?;
+            changes += 1;
+        }
+        for select in present.keys().filter(|key| !wanted.contains_key(key)) {
+            self.links.delete_detour(*select).await?;
+            changes += 1;
+        }
+        Ok(changes)
     }
 
     /// Backends of the last table that are in this one neither backends nor containers.

@@ -35,6 +35,12 @@ const NEW_SET: u16 = SUBSYSTEM | 9;
 const NEW_ELEMENTS: u16 = SUBSYSTEM | 12;
 const DELETE_ELEMENTS: u16 = SUBSYSTEM | 14;
 const GET_GENERATION: u16 = SUBSYSTEM | 16;
+const NEW_OBJECT: u16 = SUBSYSTEM | 18;
+const DELETE_OBJECT: u16 = SUBSYSTEM | 20;
+
+/// A timeout of tracked flows, and the place in it of TCP connections that are open.
+const OBJECT_TIMEOUT: u32 = 7;
+const TIMEOUT_TCP_ESTABLISHED: u16 = 3;
 
 /// An attribute list's length is 16 bits; this many elements stay well below it.
 const ELEMENTS_PER_MESSAGE: usize = 400;
@@ -69,6 +75,9 @@ pub(crate) const ADDRESS: Type = Type { id: 7, length: 4 };
 const PROTOCOL: Type = Type { id: 12, length: 4 };
 const PORT: Type = Type { id: 13, length: 4 };
 const INTEGER: Type = Type { id: 4, length: 4 };
+pub(crate) const HARDWARE_ADDRESS: Type = Type { id: 9, length: 6 };
+/// Number of a way in; in the machine's byte order.
+pub(crate) const ENTRY: Type = Type { id: 4, length: 2 };
 pub(crate) const VERDICT: Type = Type { id: 0xffff_ff00, length: 16 };
 pub(crate) const ADDRESS_ADDRESS: Type = ADDRESS.then(ADDRESS);
 pub(crate) const PROTOCOL_PORT: Type = PROTOCOL.then(PORT);
@@ -161,6 +170,28 @@ impl Batch {
             body.string(1, TABLE);
             body.string(2, chain);
             body.nested(4, |list| list.raw(rule.bytes()));
+        });
+    }
+
+    /// Adds a timeout of silent TCP connections, in seconds.
+    pub fn timeout(&mut self, name: &str, seconds: u32) {
+        self.push(NEW_OBJECT, FLAG_CREATE, |body| {
+            body.string(1, TABLE);
+            body.string(2, name);
+            body.number(3, OBJECT_TIMEOUT);
+            body.nested(4, |data| {
+                data.attribute(2, &[Protocol::Tcp.number()]);
+                data.nested(3, |policy| policy.number(TIMEOUT_TCP_ESTABLISHED, seconds));
+            });
+        });
+    }
+
+    /// Deletes a timeout that no rule names any more.
+    pub fn delete_timeout(&mut self, name: &str) {
+        self.push(DELETE_OBJECT, 0, |body| {
+            body.string(1, TABLE);
+            body.string(2, name);
+            body.number(3, OBJECT_TIMEOUT);
         });
     }
 

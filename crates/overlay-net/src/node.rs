@@ -18,7 +18,7 @@ use crate::error::{NetError, Result};
 use crate::link::{Link, Links};
 use crate::naming;
 use crate::netns;
-use crate::network::{HostSide, LocalPorts, Network, rules};
+use crate::network::{HostSide, LocalPorts, Network, NodePart, inner_ports, rules};
 use crate::nft::Firewall;
 use crate::nft::host::HostRules;
 use crate::record::{NetworkRecord, Records, SandboxRecord};
@@ -140,7 +140,7 @@ impl NodeNet {
             if port.published == 0 || port.target == 0 {
                 return Err(NetError::Invalid("an ingress port is not in 1 to 65535".to_owned()));
             }
-            if !seen.insert((port.protocol, port.published)) {
+            if !seen.insert((port.host_ip, port.protocol, port.published)) {
                 let port = format!("{}/{}", port.published, port.protocol);
                 return Err(NetError::Invalid(format!("ingress port {port} leads to two places")));
             }
@@ -287,8 +287,9 @@ impl State {
     async fn set_network_rules(&mut self, id: &str) -> Result<usize> {
         let network = self.network(id)?;
         let Some(table) = &network.table else { return Ok(0) };
-        let ports = self.sandboxes.values().flat_map(|sandbox| &sandbox.record.ports);
-        let rules = rules(&network.record, table, &self.ingress, ports);
+        let ports = self.sandboxes.values().flat_map(|sandbox| &sandbox.record.ports).collect();
+        let node = NodePart { ingress: &self.ingress, ports, closed: self.closed() };
+        let rules = rules(&network.record, table, node);
         self.network_mut(id)?.set_rules(rules).await
     }
 
@@ -298,8 +299,9 @@ impl State {
         let ingress = self.networks.values().find(|n| n.record.ingress);
         if let Some(network) = ingress {
             let to = uplink::network_end(network.record.slot);
-            for port in &self.ingress {
-                rules.ports.insert((None, port.protocol, port.published), (to, port.published));
+            for (port, inner) in inner_ports(&self.ingress) {
+                let key = (port.host_ip, port.protocol, port.published);
+                rules.ports.insert(key, (to, inner));
             }
         }
         for bound in self.sandboxes.values().flat_map(|sandbox| &sandbox.record.ports) {

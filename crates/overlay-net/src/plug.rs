@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::Ipv4Net;
 
 use crate::error::Result;
-use crate::link::{Links, Neighbour, Route, Veth};
+use crate::link::{Links, Neighbour, Route, Select, Veth};
 use crate::naming;
 use crate::record::NetworkRecord;
 
@@ -65,8 +65,13 @@ impl Plug<'_> {
         inner.set_neighbour(link, Neighbour::Address { address: gateway, mac }).await?;
         inner.set_route(Ipv4Net::from(gateway), Route::Link { link }).await?;
         inner.set_route(subnet.trunc(), Route::Via { gateway, link }).await?;
+        let out = Route::Via { gateway, link };
         if self.default_route {
-            inner.set_route(Ipv4Net::default(), Route::Via { gateway, link }).await?;
+            inner.set_route(Ipv4Net::default(), out).await?;
+        }
+        if self.network.ingress {
+            // Also to clients whose address is in another network of the container.
+            inner.set_detour(Select::Source(self.address), Some(out)).await?;
         }
         Ok(())
     }

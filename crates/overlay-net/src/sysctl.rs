@@ -47,6 +47,8 @@ pub(crate) async fn network(ns: &NetNs) -> Result<()> {
         must("ipv4/icmp_ratelimit", "0"),
         // The reset of a flow whose backend died has no window to fit in.
         may("netfilter/nf_conntrack_tcp_be_liberal", "1"),
+        // Silent connections: five days ([`crate::table::IDLE_MAX`]), unless a service says less.
+        may("netfilter/nf_conntrack_tcp_timeout_established", "432000"),
         may("ipv6/conf/all/disable_ipv6", "1"),
         may("ipv6/conf/default/disable_ipv6", "1"),
     ];

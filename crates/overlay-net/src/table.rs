@@ -15,6 +15,9 @@ use crate::naming;
 /// Largest VXLAN network identifier.
 const VNI_MAX: u32 = (1 << 24) - 1;
 
+/// Nodes are told apart by 16 bits of their addresses in the ingress network.
+const INGRESS_PREFIX_MIN: u8 = 16;
+
 /// Everything one node must know of one network. Applied as a whole; the kernel is made equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkTable {
@@ -35,7 +38,8 @@ pub struct NetworkTable {
     pub mtu: Option<u32>,
     /// No way out of the network.
     pub internal: bool,
-    /// The network that carries published ports. At most one; it is never a default route.
+    /// The network that carries published ports. At most one; containers on it have their way out
+    /// through it, so that answers leave where requests came in.
     pub ingress: bool,
     /// The other nodes of the network.
     pub peers: Vec<Peer>,
@@ -71,6 +75,33 @@ pub struct Vip {
     pub address: Ipv4Addr,
     /// Containers that take new connections; when empty, connections are refused at once.
     pub backends: Vec<Ipv4Addr>,
+    /// How they share them.
+    pub balance: Balance,
+}
+
+/// How the backends of a virtual address share its connections, and how long those last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Balance {
+    /// Who gets the next connection.
+    pub policy: Policy,
+    /// A TCP connection that was silent for so long, in seconds, is reset with its next packet;
+    /// after [`IDLE_MAX`] when absent.
+    pub idle: Option<u32>,
+}
+
+/// Longest time in seconds that a silent TCP connection may be kept: what the kernel does by itself.
+pub const IDLE_MAX: u32 = 5 * 24 * 3600;
+
+/// Which backend gets a new connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// Each in turn.
+    #[default]
+    InTurn,
+    /// Any, all as likely.
+    Random,
+    /// The same for all connections of one client, as long as the backends are the same.
+    SourceHash,
 }
 
 /// What one apply did.
@@ -115,6 +146,12 @@ pub struct IngressPort {
     pub target: u16,
     /// The service's virtual address on the ingress network.
     pub vip: Ipv4Addr,
+    /// Only on this address of the node; on all of them when absent.
+    #[serde(default)]
+    pub host_ip: Option<Ipv4Addr>,
+    /// Led to containers of this node only; a node without any refuses.
+    #[serde(default)]
+    pub local: bool,
 }
 
 /// Transport protocol of a port.
@@ -174,6 +211,11 @@ impl NetworkTable {
         if self.vni == 0 && !self.peers.is_empty() {
             return Err(self.bad("it has peers but no VNI".to_owned()));
         }
+        if self.ingress && self.subnet.prefix_len() < INGRESS_PREFIX_MIN {
+            let subnet = self.subnet;
+            let why = format!("subnet {subnet} is larger than /{INGRESS_PREFIX_MIN}: too large");
+            return Err(self.bad(why));
+        }
         if let Some(mtu) = self.mtu
             && !(576..=65_485).contains(&mtu)
         {
@@ -197,6 +239,12 @@ impl NetworkTable {
         }
         for service in &self.services {
             self.inside("virtual address", service.address)?;
+            if let Some(idle) = service.balance.idle
+                && !(1..=IDLE_MAX).contains(&idle)
+            {
+                let why = format!("idle timeout {idle} s is not in 1 to {IDLE_MAX}");
+                return Err(self.bad(why));
+            }
         }
         Ok(())
     }

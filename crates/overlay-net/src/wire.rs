@@ -26,6 +26,7 @@ pub(crate) const FLAG_REQUEST: u16 = 0x1;
 pub(crate) const FLAG_ACK: u16 = 0x4;
 pub(crate) const FLAG_DUMP: u16 = 0x300;
 pub(crate) const FLAG_REPLACE: u16 = 0x100;
+pub(crate) const FLAG_EXCLUSIVE: u16 = 0x200;
 pub(crate) const FLAG_CREATE: u16 = 0x400;
 pub(crate) const FLAG_APPEND: u16 = 0x800;
 const NESTED: u16 = 0x8000;

@@ -1,5 +1,5 @@
 //! IPv4 routes of the main table: the handful of shapes this crate uses, as comparable values.
-//! Does not touch routes of other tables or of other protocols.
+//! Those of other tables are set and read for `rule`, who knows what they are for.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,14 +11,14 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{
-    RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 use nix::sys::socket::SockProtocol;
 use rtnetlink::RouteMessageBuilder;
 
 use super::Links;
 use crate::error::{Context, Result};
-use crate::wire::{Buffer, FLAG_CREATE, FLAG_DUMP, FLAG_REPLACE, Socket, attributes};
+use crate::wire::{Buffer, FLAG_ACK, FLAG_CREATE, FLAG_DUMP, FLAG_REPLACE, Socket, attributes};
 
 /// Messages in one system call; a refusal of each would still fit the receive buffer.
 const ROUTES_PER_CALL: usize = 200;
@@ -26,6 +26,7 @@ const ROUTES_PER_CALL: usize = 200;
 const LAST: u32 = 2;
 const GET_ROUTE: u16 = libc::RTM_GETROUTE;
 const FAMILY_IPV4: u8 = libc::AF_INET as u8;
+const TABLE_MAIN: u32 = libc::RT_TABLE_MAIN as u32;
 /// `struct rtmsg`, in bytes: family, prefix length, …, table at 4, kind at 7.
 const HEADER: usize = 12;
 
@@ -110,23 +111,34 @@ impl Route {
     }
 }
 
+/// The message of a route in one of the tables.
+fn in_table(route: Route, to: Ipv4Net, table: u32) -> RouteMessage {
+    let mut message = route.message(to);
+    if let Ok(small) = u8::try_from(table) {
+        message.header.table = small;
+    } else {
+        message.header.table = libc::RT_TABLE_UNSPEC;
+        message.attributes.push(RouteAttribute::Table(table));
+    }
+    message
+}
+
 fn base(to: Ipv4Net) -> RouteMessageBuilder<Ipv4Addr> {
     RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to.network(), to.prefix_len())
 }
 
 fn set_here(routes: &[(Ipv4Net, Route)]) -> io::Result<()> {
-    let socket = Socket::open_here(SockProtocol::NetlinkRoute)?;
+    set_on(&Socket::open_here(SockProtocol::NetlinkRoute)?, routes, TABLE_MAIN)
+}
+
+/// Adds or replaces routes of one table.
+pub(super) fn set_on(socket: &Socket, routes: &[(Ipv4Net, Route)], table: u32) -> io::Result<()> {
     for part in routes.chunks(ROUTES_PER_CALL) {
         let (mut batch, mut last) = (Buffer::default(), 0);
         for (to, route) in part {
-            let message = RouteNetlinkMessage::NewRoute(route.message(*to));
-            let flags = FLAG_CREATE | FLAG_REPLACE;
+            let message = RouteNetlinkMessage::NewRoute(in_table(*route, *to, table));
             last = batch.len();
-            batch.plain(message.message_type(), flags, 1, |body| {
-                let mut bytes = vec![0; message.buffer_len()];
-                message.serialize(&mut bytes);
-                body.raw(&bytes);
-            });
+            put(&mut batch, &message, FLAG_CREATE | FLAG_REPLACE);
         }
         // Only the last of them is acknowledged; a refusal of any is told all the same.
         batch.finish(last, LAST);
@@ -136,9 +148,40 @@ fn set_here(routes: &[(Ipv4Net, Route)]) -> io::Result<()> {
     Ok(())
 }
 
+/// Deletes a route of one table; absent is fine.
+pub(super) fn delete_on(socket: &Socket, to: Ipv4Net, table: u32) -> io::Result<()> {
+    let mut message = in_table(Route::Unreachable, to, table);
+    // Unspecified matches any: whoever made it and whatever it is.
+    message.header.protocol = RouteProtocol::Unspec;
+    message.header.kind = RouteType::Unspec;
+    message.header.scope = RouteScope::NoWhere;
+    let mut request = Buffer::default();
+    put(&mut request, &RouteNetlinkMessage::DelRoute(message), FLAG_ACK);
+    request.finish(0, LAST);
+    socket.send(&request)?;
+    match socket.receive(LAST, |_| {}) {
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+        other => other,
+    }
+}
+
+fn put(batch: &mut Buffer, message: &RouteNetlinkMessage, flags: u16) {
+    batch.plain(message.message_type(), flags, 1, |body| {
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        body.raw(&bytes);
+    });
+}
+
 /// Lists by hand: the library takes five times as long for thousands of routes.
 fn list_here() -> io::Result<BTreeMap<Ipv4Net, Route>> {
-    let socket = Socket::open_here(SockProtocol::NetlinkRoute)?;
+    let all = list_on(&Socket::open_here(SockProtocol::NetlinkRoute)?)?;
+    let main = all.into_iter().filter(|((table, _), _)| *table == TABLE_MAIN);
+    Ok(main.map(|((_, to), route)| (to, route)).collect())
+}
+
+/// Routes of all tables.
+pub(super) fn list_on(socket: &Socket) -> io::Result<BTreeMap<(u32, Ipv4Net), Route>> {
     let mut request = Buffer::default();
     request.plain(GET_ROUTE, FLAG_DUMP, 1, |body| {
         let mut header = [0; HEADER];
@@ -151,12 +194,9 @@ fn list_here() -> io::Result<BTreeMap<Ipv4Net, Route>> {
     Ok(routes)
 }
 
-fn read(body: &[u8]) -> Option<(Ipv4Net, Route)> {
+fn read(body: &[u8]) -> Option<((u32, Ipv4Net), Route)> {
     let header = body.get(..HEADER)?;
-    let (prefix, table, kind) = (header[1], header[4], header[7]);
-    if table != RouteHeader::RT_TABLE_MAIN {
-        return None;
-    }
+    let (prefix, mut table, kind) = (header[1], u32::from(header[4]), header[7]);
     let (mut to, mut gateway, mut link) = (Ipv4Addr::UNSPECIFIED, None, None);
     for (attribute, value) in attributes(&body[HEADER..]) {
         let Ok(value) = <[u8; 4]>::try_from(value) else { continue };
@@ -164,6 +204,7 @@ fn read(body: &[u8]) -> Option<(Ipv4Net, Route)> {
             libc::RTA_DST => to = Ipv4Addr::from(value),
             libc::RTA_GATEWAY => gateway = Some(Ipv4Addr::from(value)),
             libc::RTA_OIF => link = Some(u32::from_ne_bytes(value)),
+            libc::RTA_TABLE => table = u32::from_ne_bytes(value),
             _ => {}
         }
     }
@@ -174,5 +215,5 @@ fn read(body: &[u8]) -> Option<(Ipv4Net, Route)> {
         (libc::RTN_UNICAST, None, Some(link)) => Route::Link { link },
         _ => return None,
     };
-    Some((to, route))
+    Some(((table, to), route))
 }

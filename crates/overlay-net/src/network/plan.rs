@@ -5,11 +5,12 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
 
+use super::detour::entries;
 use crate::link::{Neighbour, Route};
 use crate::naming;
 use crate::nft::network::{Base, Entry, NetworkRules, Target};
 use crate::record::{BoundPort, NetworkRecord};
-use crate::table::{IngressPort, NetworkTable};
+use crate::table::{IngressPort, NetworkTable, Protocol};
 use crate::uplink;
 
 /// Links of the namespace, by index.
@@ -75,38 +76,68 @@ pub(crate) fn plan(table: &NetworkTable, found: &Found) -> Plan {
     plan
 }
 
-/// The rules of a network; `ingress` and `ports` are the whole node's.
-pub(crate) fn rules<'a>(
+/// What the whole node contributes to the rules of one network.
+pub(crate) struct NodePart<'a> {
+    pub ingress: &'a [IngressPort],
+    pub ports: Vec<&'a BoundPort>,
+    /// Containers of the ingress network that are to reach nothing outside.
+    pub closed: BTreeSet<Ipv4Addr>,
+}
+
+/// The rules of a network.
+pub(crate) fn rules(
     record: &NetworkRecord,
     table: &NetworkTable,
-    ingress: &[IngressPort],
-    ports: impl Iterator<Item = &'a BoundPort>,
+    node: NodePart<'_>,
 ) -> NetworkRules {
     let uplink = (!record.internal).then(|| uplink::network_end(record.slot));
     let base = Base {
         subnet: record.subnet.trunc(),
         node_address: record.node_address,
         uplink,
-        ingress: record.ingress,
+        ingress: record.ingress.then(|| naming::vxlan(record.vni)),
     };
     let mut targets: BTreeMap<Entry, Target> = BTreeMap::new();
     for service in &table.services {
-        let target = Target { backends: service.backends.clone(), port: None };
-        targets.insert(Entry::Vip(service.address), target);
+        let (backends, balance) = (service.backends.clone(), service.balance);
+        targets.insert(Entry::Vip(service.address), Target { backends, port: None, balance });
     }
     if record.ingress {
-        for port in ingress {
+        let remote: BTreeSet<_> = table.endpoints.iter().map(|e| e.address).collect();
+        for (port, inner) in inner_ports(node.ingress) {
             let service = targets.get(&Entry::Vip(port.vip));
-            let backends = service.map(|s| s.backends.clone()).unwrap_or_default();
-            let target = Target { backends, port: Some(port.target) };
-            targets.insert(Entry::Port(port.protocol, port.published), target);
+            let mut backends = service.map(|s| s.backends.clone()).unwrap_or_default();
+            backends.retain(|address| !port.local || !remote.contains(address));
+            let balance = service.map(|s| s.balance).unwrap_or_default();
+            let target = Target { backends, port: Some(port.target), balance };
+            targets.insert(Entry::Port(port.protocol, inner), target);
         }
     }
-    let host = ports
-        .filter(|bound| bound.network_id == record.id)
+    let here = node.ports.into_iter().filter(|bound| bound.network_id == record.id);
+    let host = here
         .map(|bound| ((bound.port.protocol, bound.inner), (bound.address, bound.port.target)))
         .collect();
-    NetworkRules { base, targets, host }
+    let closed = if record.ingress { node.closed } else { BTreeSet::new() };
+    NetworkRules { base, targets, host, entries: entries(table), closed }
+}
+
+/// The port at the ingress network's end of the uplink that stands for each published one: the
+/// same number, unless another address of the host has it too. A function of the whole set.
+pub(crate) fn inner_ports(ports: &[IngressPort]) -> Vec<(IngressPort, u16)> {
+    let mut taken: BTreeSet<(Protocol, u16)> =
+        ports.iter().map(|port| (port.protocol, port.published)).collect();
+    let mut first = BTreeSet::new();
+    let mut inner = Vec::with_capacity(ports.len());
+    for port in ports {
+        let mut number = port.published;
+        if !first.insert((port.protocol, port.published)) {
+            let free = |number: &u16| !taken.contains(&(port.protocol, *number));
+            number = (1..=u16::MAX).rev().find(free).unwrap_or(number);
+            taken.insert((port.protocol, number));
+        }
+        inner.push((*port, number));
+    }
+    inner
 }
 
 #[cfg(test)]

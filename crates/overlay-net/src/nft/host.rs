@@ -12,12 +12,14 @@ use super::{
     PREROUTING, PROTOCOL_PORT,
 };
 use crate::naming::UPLINK_PREFIX;
-use crate::table::Protocol;
+use crate::table::{IDLE_MAX, Protocol};
 use crate::uplink;
 
 /// Ports on any address, and ports on one address, of the host.
 const ANY: &str = "ports";
 const ONE: &str = "ports-of-address";
+/// The host may forget other connections sooner; how long these last is for their network to say.
+const LASTING: &str = "lasting";
 
 /// Before connection tracking.
 const RAW: Hook = Hook { kind: "filter", point: PREROUTING, priority: -300 };
@@ -47,6 +49,7 @@ impl HostRules {
             return batch;
         }
         batch.reset_table();
+        batch.timeout(LASTING, IDLE_MAX);
         batch.set(ANY, PROTOCOL_PORT, Some(ADDRESS_PORT));
         batch.set(ONE, ADDRESS_PROTOCOL_PORT, Some(ADDRESS_PORT));
         let (one, any): (Vec<_>, Vec<_>) = self.ports.iter().partition(|(key, _)| key.0.is_some());
@@ -54,11 +57,12 @@ impl HostRules {
         batch.add_elements(ONE, &one.into_iter().map(element).collect::<Vec<_>>());
         for (name, hook) in [("before", BEFORE), ("local", LOCAL)] {
             batch.chain(name, Some(hook));
-            batch.rule(name, &Rule::new().for_this_machine().key_target_port().redirect_map(ONE));
+            let here = || Rule::new().for_this_machine();
+            batch.rule(name, &here().key_target_port().redirect_map_lasting(ONE, LASTING));
             // A resolver of the host on 127.0.0.53 keeps its port.
             let other = Rule::new().target_in(uplink::LOOPBACK);
             batch.rule(name, &other.target_is_not(Ipv4Addr::LOCALHOST).accept());
-            batch.rule(name, &Rule::new().for_this_machine().key_port().redirect_map(ANY));
+            batch.rule(name, &here().key_port().redirect_map_lasting(ANY, LASTING));
         }
         guard(&mut batch);
         leave(&mut batch);

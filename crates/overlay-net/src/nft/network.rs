@@ -1,7 +1,12 @@
-//! The rules of one network's namespace: virtual addresses and ports lead to backends in turn,
-//! connections that must come back this way are given an address of this node.
+//! The rules of one network's namespace: virtual addresses and ports lead to backends, connections
+//! that must come back this way are given an address of this node. What only the ingress network
+//! has is in `entry`.
 
-use std::collections::BTreeMap;
+mod entry;
+
+pub(crate) use self::entry::UPLINK_ENTRY;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
@@ -11,8 +16,9 @@ use super::{
     ADDRESS, ADDRESS_ADDRESS, ADDRESS_PORT, Batch, Data, Element, Hook, POSTROUTING, PREROUTING,
     PROTOCOL_PORT, VERDICT, address_port, port_key,
 };
+use crate::link::Mac;
 use crate::naming::UPLINK_INNER;
-use crate::table::Protocol;
+use crate::table::{Balance, Protocol};
 
 /// Virtual address to chain; ingress port to chain; host port to container; container to itself.
 const VIPS: &str = "vips";
@@ -24,13 +30,17 @@ const BEFORE: Hook = Hook { kind: "nat", point: PREROUTING, priority: -100 };
 const AFTER: Hook = Hook { kind: "nat", point: POSTROUTING, priority: 100 };
 
 /// What a network's rules depend on. Two equal values mean equal rules.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NetworkRules {
     pub base: Base,
     /// Where new connections go, in turn.
     pub targets: BTreeMap<Entry, Target>,
     /// Ports that the host sends here for one container.
     pub host: BTreeMap<(Protocol, u16), (Ipv4Addr, u16)>,
+    /// Of the ingress network: the other nodes, by hardware address, with their numbers.
+    pub entries: BTreeMap<Mac, u16>,
+    /// Of the ingress network: containers that may answer, and not begin, what leads out.
+    pub closed: BTreeSet<Ipv4Addr>,
 }
 
 /// The part whose change replaces the whole table.
@@ -40,7 +50,8 @@ pub(crate) struct Base {
     pub node_address: Ipv4Addr,
     /// The network's end of its uplink, when it has one.
     pub uplink: Option<Ipv4Addr>,
-    pub ingress: bool,
+    /// The link to the other nodes, of the ingress network.
+    pub ingress: Option<String>,
 }
 
 /// What a client connects to.
@@ -55,6 +66,7 @@ pub(crate) enum Entry {
 pub(crate) struct Target {
     pub backends: Vec<Ipv4Addr>,
     pub port: Option<u16>,
+    pub balance: Balance,
 }
 
 impl NetworkRules {
@@ -66,11 +78,12 @@ impl NetworkRules {
         batch.set(INGRESS, PROTOCOL_PORT, Some(VERDICT));
         batch.set(HOST, PROTOCOL_PORT, Some(ADDRESS_PORT));
         batch.set(SELF, ADDRESS_ADDRESS, None);
+        if self.base.ingress.is_some() {
+            entry::sets(&mut batch);
+        }
         self.base.chains(&mut batch);
-        let nothing = BTreeMap::new();
-        change_targets(&mut batch, &nothing, &self.targets);
-        change_host(&mut batch, &BTreeMap::new(), &self.host);
-        change_self(&mut batch, &nothing, &self.targets);
+        let base = self.base.clone();
+        self.differ(&Self { base, ..Self::default() }, &mut batch);
         batch
     }
 
@@ -80,10 +93,22 @@ impl NetworkRules {
             return self.replace();
         }
         let mut batch = Batch::new();
-        change_targets(&mut batch, &old.targets, &self.targets);
-        change_host(&mut batch, &old.host, &self.host);
-        change_self(&mut batch, &old.targets, &self.targets);
+        self.differ(old, &mut batch);
         batch
+    }
+
+    fn differ(&self, old: &Self, batch: &mut Batch) {
+        change_targets(batch, &old.targets, &self.targets);
+        change_host(batch, &old.host, &self.host);
+        change_self(batch, &old.targets, &self.targets);
+        entry::change(batch, old, self);
+    }
+}
+
+impl Default for Base {
+    fn default() -> Self {
+        let nowhere = Ipv4Addr::UNSPECIFIED;
+        Self { subnet: Ipv4Net::default(), node_address: nowhere, uplink: None, ingress: None }
     }
 }
 
@@ -99,9 +124,15 @@ impl Base {
         batch.rule("before", &Rule::new().key_target().verdict_map(VIPS));
         if let Some(uplink) = self.uplink {
             batch.rule("after", &Rule::new().leaving(UPLINK_INNER).rewrite_source(uplink));
+        }
+        match &self.ingress {
+            Some(trunk) => entry::rules(batch, trunk),
             // A container answers to this node when its own route leads elsewhere.
-            let foreign = if self.ingress { outside() } else { outside().source_in(self.subnet) };
-            batch.rule("after", &foreign.rewrite_source(self.node_address));
+            None if self.uplink.is_some() => {
+                let foreign = outside().source_in(self.subnet);
+                batch.rule("after", &foreign.rewrite_source(self.node_address));
+            }
+            None => {}
         }
         let back = Rule::new().redirected().key_addresses().in_set(SELF);
         batch.rule("after", &back.rewrite_source(self.node_address));
@@ -134,24 +165,43 @@ impl Entry {
 
 impl Target {
     fn rules(&self, batch: &mut Batch, chain: &str) {
+        if self.backends.is_empty() {
+            batch.rule(chain, &Rule::new().tcp().reset());
+            batch.rule(chain, &Rule::new().unreachable());
+            return;
+        }
+        // A connection that is not remembered any more: both ends must know.
+        batch.rule(chain, &Rule::new().tcp_not_opening().reset());
+        if let Some(idle) = self.balance.idle {
+            batch.rule(chain, &Rule::new().lasting(&timeout(idle)));
+        }
         match self.backends.as_slice() {
-            [] => {
-                batch.rule(chain, &Rule::new().tcp().reset());
-                batch.rule(chain, &Rule::new().unreachable());
-            }
             [one] => batch.rule(chain, &Rule::new().redirect(*one, self.port)),
             many => {
                 let map = batch.numbered(many);
-                batch.rule(chain, &Rule::new().pick(map, many.len(), self.port));
+                let policy = self.balance.policy;
+                batch.rule(chain, &Rule::new().pick(policy, map, many.len(), self.port));
             }
         }
     }
+}
+
+/// Name of a timeout of silent connections.
+fn timeout(seconds: u32) -> String {
+    format!("idle-{seconds}")
+}
+
+fn timeouts(targets: &Targets) -> BTreeMap<u32, ()> {
+    let used = targets.values().filter(|target| !target.backends.is_empty());
+    used.filter_map(|target| Some((target.balance.idle?, ()))).collect()
 }
 
 type Targets = BTreeMap<Entry, Target>;
 
 fn change_targets(batch: &mut Batch, old: &Targets, new: &Targets) {
     let (gone, came) = (only_in(old, new), only_in(new, old));
+    let (before, now) = (timeouts(old), timeouts(new));
+    only_in(&now, &before).iter().for_each(|idle| batch.timeout(&timeout(*idle), *idle));
     for map in [VIPS, INGRESS] {
         batch.delete_elements(map, &elements(&gone, map));
     }
@@ -171,6 +221,7 @@ fn change_targets(batch: &mut Batch, old: &Targets, new: &Targets) {
     for map in [VIPS, INGRESS] {
         batch.add_elements(map, &elements(&came, map));
     }
+    only_in(&before, &now).iter().for_each(|idle| batch.delete_timeout(&timeout(*idle)));
 }
 
 fn elements(entries: &[Entry], map: &str) -> Vec<Element> {

@@ -1,8 +1,11 @@
 //! Encoder of one rule: a chain of expressions over 4-byte registers. Only the expressions that
-//! `host` and `network` use.
+//! `host` and `network` use; those about tracked flows are in `track`.
+
+mod track;
 
 use std::net::Ipv4Addr;
 
+use crate::table::Policy;
 use crate::wire::Buffer;
 
 /// Name pattern of an unnamed map; the kernel fills in the number.
@@ -28,6 +31,11 @@ const NOT_EQUAL: u32 = 1;
 const NAT_SOURCE: u32 = 0;
 const NAT_TARGET: u32 = 1;
 const FAMILY_IPV4: u32 = 2;
+const NUMGEN_IN_TURN: u32 = 0;
+const NUMGEN_RANDOM: u32 = 1;
+const HASH_JENKINS: u32 = 0;
+/// The same on every node, so that a client has the same backend wherever it comes in.
+const HASH_SEED: u32 = 0x5357_4152;
 const REJECT_ICMP: u32 = 0;
 const REJECT_RESET: u32 = 1;
 const ICMP_PORT_UNREACHABLE: u8 = 3;
@@ -145,13 +153,19 @@ impl Rule {
         self.lookup(map, None, Some(FIRST)).nat(NAT_TARGET, Some(FIRST + 1))
     }
 
-    /// Redirects to each of the addresses of an unnamed map in turn.
-    pub fn pick(self, map: u32, count: usize, port: Option<u16>) -> Self {
-        let rule = self.expression("numgen", |body| {
-            body.number(1, FIRST);
-            body.number(2, count as u32);
-            body.number(3, 0);
-        });
+    /// Same, and silent TCP connections last as the timeout says.
+    pub fn redirect_map_lasting(self, map: &str, timeout: &str) -> Self {
+        let found = self.lookup(map, None, Some(FIRST)).lasting(timeout);
+        found.nat(NAT_TARGET, Some(FIRST + 1))
+    }
+
+    /// Redirects to one of the addresses of an unnamed map.
+    pub fn pick(self, policy: Policy, map: u32, count: usize, port: Option<u16>) -> Self {
+        let rule = match policy {
+            Policy::InTurn => self.number(NUMGEN_IN_TURN, count),
+            Policy::Random => self.number(NUMGEN_RANDOM, count),
+            Policy::SourceHash => self.source(0).hash(count),
+        };
         rule.lookup(UNNAMED, Some(map), Some(FIRST)).redirect_loaded(port)
     }
 
@@ -185,6 +199,26 @@ impl Rule {
     /// As it is; no later rule of the chain is asked.
     pub fn accept(self) -> Self {
         self.verdict(VERDICT_ACCEPT)
+    }
+
+    fn number(self, kind: u32, count: usize) -> Self {
+        self.expression("numgen", |body| {
+            body.number(1, FIRST);
+            body.number(2, count as u32);
+            body.number(3, kind);
+        })
+    }
+
+    /// The hash of the first register, in its place.
+    fn hash(self, count: usize) -> Self {
+        self.expression("hash", |body| {
+            body.number(1, FIRST);
+            body.number(2, FIRST);
+            body.number(3, 4);
+            body.number(4, count as u32);
+            body.number(5, HASH_SEED);
+            body.number(7, HASH_JENKINS);
+        })
     }
 
     fn verdict(self, code: u32) -> Self {
@@ -233,11 +267,7 @@ impl Rule {
     }
 
     fn dnat_bit(self) -> Self {
-        let rule = self.expression("ct", |body| {
-            body.number(1, FIRST);
-            body.number(2, CT_STATUS);
-        });
-        rule.mask(&STATUS_DNAT.to_ne_bytes())
+        self.tracked(CT_STATUS).mask(&STATUS_DNAT.to_ne_bytes())
     }
 
     fn meta(self, key: u32, register: u32) -> Self {

@@ -13,7 +13,7 @@ use crate::link::{Link, Links};
 use crate::naming;
 use crate::netns::{self, NetNs};
 use crate::plug::Plug;
-use crate::record::{BoundPort, SandboxRecord};
+use crate::record::{BoundPort, NetworkRecord, SandboxRecord};
 use crate::reserve::{Reservation, reserve};
 use crate::sysctl;
 use crate::table::{Attachment, HostPort, Protocol, Sandbox, ipv4};
@@ -23,7 +23,7 @@ const DNS: (Ipv4Addr, u16) = (Ipv4Addr::new(127, 0, 0, 11), 53);
 
 impl NodeNet {
     /// Makes a container's namespace: `lo` up, `eth0`, `eth1`, … in the order of `attachments`,
-    /// default route through the first network that is neither internal nor ingress, host ports
+    /// default route through the ingress network, or else the first that is not internal, host ports
     /// leading to it. The networks must have been applied before. Again with the same id and
     /// attachments, it verifies, repairs and returns what is there.
     pub async fn create_sandbox(
@@ -127,7 +127,7 @@ impl NodeNet {
         }
         let Some(way) = state.way_out(&sandbox.record.attachments) else {
             return Err(NetError::Invalid(format!(
-                "sandbox {id} has host ports but no network that is neither internal nor ingress"
+                "sandbox {id} has host ports but only internal networks"
             )));
         };
         let (network_id, address) = (way.network_id.clone(), ipv4("address", way.address)?);
@@ -173,15 +173,18 @@ impl NodeNet {
                 plug.insert(outer, &inner).await?;
             }
         }
-        let record = &state.sandbox_mut(id)?.record;
-        if record.ports.is_empty() {
-            return Ok(());
-        }
-        let networks: BTreeSet<_> = record.ports.iter().map(|p| p.network_id.clone()).collect();
+        let record = state.sandbox_mut(id)?.record.clone();
+        let mut networks: BTreeSet<_> = record.ports.iter().map(|p| p.network_id.clone()).collect();
+        let has_ports = !record.ports.is_empty();
+        // Whether it may reach out is among the ingress network's rules.
+        let on_ingress = |id: &String| record.attachments.iter().any(|a| a.network_id == *id);
+        networks.extend(state.ingress_network().filter(on_ingress));
         for network in networks {
             state.set_network_rules(&network).await?;
         }
-        self.set_host_rules(state).await?;
+        if has_ports {
+            self.set_host_rules(state).await?;
+        }
         Ok(())
     }
 
@@ -303,12 +306,30 @@ impl State {
         self.sandboxes.values().find(has).map(|sandbox| sandbox.record.id.as_str())
     }
 
-    /// The attachment that carries the default route and host ports.
+    /// The attachment that carries the default route and host ports. On the ingress network
+    /// answers must leave where requests came in, whatever address a server answers from.
     fn way_out<'a>(&self, attachments: &'a [Attachment]) -> Option<&'a Attachment> {
-        attachments.iter().find(|attachment| {
-            let network = self.networks.get(&attachment.network_id);
-            network.is_some_and(|n| !n.record.internal && !n.record.ingress)
-        })
+        let record = |a: &&Attachment| self.networks.get(&a.network_id).map(|n| &n.record);
+        let mut all = attachments.iter();
+        let ingress = all.clone().find(|a| record(a).is_some_and(|n| n.ingress));
+        ingress.or_else(|| all.find(|a| record(a).is_some_and(|n| !n.internal)))
+    }
+
+    /// Addresses in the ingress network of containers whose other networks all are internal.
+    pub(super) fn closed(&self) -> BTreeSet<Ipv4Addr> {
+        let mut closed = BTreeSet::new();
+        for sandbox in self.sandboxes.values() {
+            let is = |a: &Attachment, what: fn(&NetworkRecord) -> bool| {
+                self.networks.get(&a.network_id).is_some_and(|n| what(&n.record))
+            };
+            let all = &sandbox.record.attachments;
+            let (ingress, others): (Vec<_>, Vec<_>) =
+                all.iter().partition(|a| is(a, |n| n.ingress));
+            if !others.is_empty() && others.iter().all(|a| is(a, |n| n.internal)) {
+                closed.extend(ingress.iter().filter_map(|a| ipv4("address", a.address).ok()));
+            }
+        }
+        closed
     }
 
     fn plugs(&self, id: &str) -> Result<Vec<Plug<'_>>> {

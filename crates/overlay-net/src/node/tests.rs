@@ -1,6 +1,8 @@
 //! Whole data planes of several hosts on this machine, with real traffic.
 
+mod balance;
 mod cost;
+mod ingress;
 mod lifecycle;
 mod outside;
 mod vips;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::world::*;
-use crate::table::{Attachment, RemoteEndpoint, Vip};
+use crate::table::{Attachment, Balance, RemoteEndpoint, Vip};
 
 const SERVICES: u16 = 1000;
 
@@ -18,7 +18,7 @@ async fn one_endpoint_more_among_a_thousand_services_is_a_few_changes() {
         let backends: Vec<_> = (0..3).map(|b| at(SERVICES + n * 3 + b)).collect();
         let underlay = underlay(1).into();
         table.endpoints.extend(backends.iter().map(|a| RemoteEndpoint { address: *a, underlay }));
-        table.services.push(Vip { address: at(n), backends });
+        table.services.push(Vip { address: at(n), backends, balance: Balance::default() });
     }
     let start = Instant::now();
     net.apply(table.clone()).await.unwrap();

@@ -5,11 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::world::*;
 use crate::error::NetError;
-use crate::table::{HostPort, IngressPort, Protocol};
-
-fn published(protocol: Protocol, published: u16, target: u16) -> IngressPort {
-    IngressPort { protocol, published, target, vip: address(9, 5) }
-}
+use crate::table::{HostPort, Protocol};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn containers_reach_the_world_masqueraded_unless_their_network_is_internal() {
@@ -51,22 +47,24 @@ async fn a_published_port_answers_on_every_node_from_everywhere() {
     }
     let inside = world.container(2, 1, 30, vec![]).await;
     for at in 0..3 {
-        let answer = format!("10.0.9.{}", 200 + at);
         let host = &world.hosts[at];
         let loopback = Ipv4Addr::LOCALHOST;
+        // What has no address of its own outside of its node is seen as the node's own link.
+        let inner = if at == 2 { "169.254.128." } else { "192.0.2.3" };
         // Once for each backend.
         for _ in 0..2 {
-            for (from, to) in [
-                (&world.client, underlay(at)),
-                (&host.ns, underlay(at)),
-                (&host.ns, loopback),
-                (&inside, underlay(at)),
+            for (from, to, seen) in [
+                (&world.client, underlay(at), "192.0.2.100"),
+                (&host.ns, underlay(at), &underlay(at).to_string()),
+                (&host.ns, loopback, "169.254.128."),
+                (&inside, underlay(at), inner),
             ] {
                 let tcp = ask_tcp(from, (to, 8080)).await;
                 let rules = ruleset(&host.ns).await;
-                assert_eq!(tcp.unwrap(), format!("web {answer}"), "{to} {rules}");
+                let tcp = tcp.unwrap();
+                assert!(tcp.starts_with(&format!("web {seen}")), "{tcp} {to} {rules}");
                 let udp = ask_udp(from, (to, 5353)).await.unwrap();
-                assert_eq!(udp, format!("dns {answer}"), "{to}");
+                assert!(udp.starts_with(&format!("dns {seen}")), "{udp} {to}");
             }
         }
     }
@@ -135,7 +133,7 @@ async fn a_published_port_without_tasks_refuses_and_a_udp_client_is_picked_up_la
     let ns = world.container(0, 9, 11, vec![]).await;
     serve_udp(&ns, 53, "dns").await;
     apply(&[11]).await;
-    assert_eq!(exchange(&early).unwrap(), "dns 10.0.9.200");
+    assert_eq!(exchange(&early).unwrap(), "dns 192.0.2.100");
 }
 
 #[tokio::test(flavor = "multi_thread")]

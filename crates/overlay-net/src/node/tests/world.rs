@@ -11,7 +11,8 @@ use crate::link::{Links, Veth};
 use crate::netns::NetNs;
 use crate::node::{NetConfig, NodeNet, VXLAN_PORT};
 use crate::table::{
-    Attachment, HostPort, NetworkTable, Peer, Protocol, RemoteEndpoint, Sandbox, Vip,
+    Attachment, Balance, HostPort, IngressPort, NetworkTable, Peer, Protocol, RemoteEndpoint,
+    Sandbox, Vip,
 };
 use crate::testbed::Scratch;
 
@@ -102,10 +103,24 @@ impl World {
 
     /// A container `c<last>` on a host, in one network.
     pub async fn container(&self, host: usize, net: u8, last: u8, ports: Vec<HostPort>) -> NetNs {
-        let attachment =
-            Attachment { network_id: format!("net{net}"), address: address(net, last).into() };
+        self.container_on(host, &[net], last, ports).await
+    }
+
+    /// A container in several networks, in this order.
+    pub async fn container_on(
+        &self,
+        host: usize,
+        nets: &[u8],
+        last: u8,
+        ports: Vec<HostPort>,
+    ) -> NetNs {
+        let attach = |net: &u8| Attachment {
+            network_id: format!("net{net}"),
+            address: address(*net, last).into(),
+        };
         let id = format!("c{last}");
-        let made = self.hosts[host].net.create_sandbox(&id, vec![attachment], ports);
+        let attachments = nets.iter().map(attach).collect();
+        let made = self.hosts[host].net.create_sandbox(&id, attachments, ports);
         let Sandbox { netns, .. } = made.await.unwrap();
         NetNs::open(&netns).unwrap()
     }
@@ -147,7 +162,14 @@ pub fn vip(net: u8, last: u8, backends: &[u8]) -> Vip {
     Vip {
         address: address(net, last),
         backends: backends.iter().map(|last| address(net, *last)).collect(),
+        balance: Balance::default(),
     }
+}
+
+/// A port of every node that leads to the service 10.0.9.5 of the ingress network.
+pub fn published(protocol: Protocol, published: u16, target: u16) -> IngressPort {
+    let vip = address(9, 5);
+    IngressPort { protocol, published, target, vip, host_ip: None, local: false }
 }
 
 pub fn host_port(published: u16, target: u16, protocol: Protocol) -> HostPort {
