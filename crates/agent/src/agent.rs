@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::assignment::Assignments;
 use crate::container::NodeExecutor;
 use crate::describe::NodeFacts;
+use crate::drain::Drain;
 use crate::fetch::Fetcher;
 use crate::ledger::Ledger;
 use crate::local_network::{LOCAL_SUBNET, LocalAddresses};
@@ -82,6 +83,7 @@ impl Agent {
         let (news_in, news) = watch::channel(None);
         let (removed_in, removed) = watch::channel(None);
         let (channel_in, channel) = watch::channel(None);
+        let (line_in, line) = watch::channel(None);
         let failed = |path: &PathBuf| {
             let path = path.clone();
             move |source| AgentError::State { path, source }
@@ -111,6 +113,7 @@ impl Agent {
             config.facts,
             node_id.clone(),
             assignments.clone(),
+            Drain::new(line),
         ));
         let reports = Reports::new(ledger.clone());
         let known = ledger.tasks().map_err(failed(&ledger_dir))?;
@@ -123,6 +126,7 @@ impl Agent {
         // Listed before anything new can begin.
         let left = LeftOvers::find(&config.engine, &networks, &known).await;
         actors.spawn("sweeper", left.remove(config.engine.clone(), networks.clone()));
+        let applied = networks.applied();
         actors.spawn("networks", networks.run(assignments.clone()));
         actors.spawn("worker", worker.run(assignments.clone()));
 
@@ -137,6 +141,8 @@ impl Agent {
             news: news_in,
             removed: removed_in,
             channel: channel_in,
+            line: line_in,
+            applied,
         };
         actors.spawn("session", session::run(link, cancel.child_token()));
         tracker.close();

@@ -25,6 +25,8 @@ pub struct BrokenChain {
 /// Everything assigned to this node, by id.
 #[derive(Debug, Clone, Default)]
 pub struct Assignments {
+    /// Session that the version is of.
+    pub session: String,
     /// Version of the last message applied.
     pub version: u64,
     /// Tasks that run, or are to run or stop, here.
@@ -45,7 +47,10 @@ impl Assignments {
     /// Applies one message. On a broken chain nothing changes.
     pub fn apply(&mut self, message: AssignmentsMessage) -> Result<(), BrokenChain> {
         match message.r#type() {
-            Type::Complete => *self = Self::default(),
+            Type::Complete => {
+                let session = std::mem::take(&mut self.session);
+                *self = Self { session, ..Self::default() };
+            }
             Type::Incremental if message.applies_to != self.version => {
                 return Err(BrokenChain { applies_to: message.applies_to, have: self.version });
             }

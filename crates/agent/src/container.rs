@@ -7,7 +7,6 @@ mod spec;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use swarm_api::{ContainerStatus, NodeDescription, PortConfig, PublishMode, Task};
 use swarm_engine::spec::{NetworkMode, RemoveVolumes};
@@ -18,15 +17,12 @@ use tokio::sync::watch;
 use crate::assignment::Assignments;
 use crate::controller::{Controller, Executor, Exit, StepError};
 use crate::describe::NodeFacts;
+use crate::drain::Drain;
 use crate::fetch::Fetcher;
 use crate::networks::{Networks, SandboxWish};
 use crate::plan;
 
 pub use spec::SpecError;
-
-/// A task that serves others is taken out of load balancing and DNS of all nodes before it is told to stop: the managers push
-/// that as soon as its desired state changes. This is longer than such a push takes, many times over.
-const DRAIN_TIME: Duration = Duration::from_millis(500);
 
 /// What all controllers of a node share.
 pub struct NodeExecutor {
@@ -40,6 +36,7 @@ struct Shared {
     facts: NodeFacts,
     node_id: String,
     assignments: watch::Receiver<Option<Arc<Assignments>>>,
+    drain: Drain,
 }
 
 impl NodeExecutor {
@@ -51,8 +48,9 @@ impl NodeExecutor {
         facts: NodeFacts,
         node_id: String,
         assignments: watch::Receiver<Option<Arc<Assignments>>>,
+        drain: Drain,
     ) -> Self {
-        let shared = Shared { engine, networks, fetcher, facts, node_id, assignments };
+        let shared = Shared { engine, networks, fetcher, facts, node_id, assignments, drain };
         Self { shared: Arc::new(shared) }
     }
 }
@@ -181,7 +179,7 @@ impl Controller for ContainerController {
             return Ok(());
         }
         if !self.task.networks.is_empty() {
-            tokio::time::sleep(DRAIN_TIME).await;
+            self.node.drain.wait(&self.task).await;
         }
         self.stop(&found).await
     }
@@ -273,13 +271,9 @@ impl ContainerController {
             .collect()
     }
 
-    /// Whether nothing but the ingress network (which leads nowhere) would be attached.
+    /// Whether no network would be attached.
     fn needs_local(&self) -> bool {
-        let set = self.node.assignments.borrow().clone().unwrap_or_default();
-        let is_ingress = |id: &str| {
-            set.networks.get(id).and_then(|n| n.spec.as_ref()).is_some_and(|s| s.ingress)
-        };
-        self.task.networks.iter().all(|n| is_ingress(&n.network_id))
+        self.task.networks.is_empty()
     }
 
     fn wanted_ports(&self) -> Vec<HostPort> {
@@ -313,6 +307,7 @@ fn bound_port(port: &HostPort) -> PortConfig {
         published: port.published.into(),
         mode: PublishMode::Host.into(),
         host_ip: port.host_ip.map(|ip| ip.to_string()).unwrap_or_default(),
+        local: false,
     }
 }
 

@@ -16,6 +16,7 @@ pub mod assignment;
 pub mod container;
 pub mod controller;
 pub mod describe;
+pub mod drain;
 pub mod fetch;
 pub mod image_service;
 pub mod ledger;

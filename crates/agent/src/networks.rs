@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::assignment::Assignments;
+use crate::drain::Applied;
 use crate::local_network::{LOCAL_NETWORK, LocalAddresses};
 use crate::plan;
 
@@ -38,11 +39,14 @@ struct Shared {
     node_id: String,
     directory: Directory,
     outcomes: watch::Sender<Outcomes>,
+    applied: watch::Sender<Applied>,
     // What tasks hold: a network is kept while any of its sandboxes lives. Std mutexes: nothing awaits while they are held.
     held: Mutex<HashMap<String, BTreeSet<String>>>,
     resolvers: Mutex<HashMap<String, CancellationToken>>,
-    // Networks that lead nowhere: internal ones, and the ingress network.
+    // Internal networks.
     closed: Mutex<BTreeSet<String>>,
+    // The ingress network, which leads out as far as the others of a task let it.
+    ingress: Mutex<Option<String>>,
     local: LocalAddresses,
     nudge: Notify,
     tracker: TaskTracker,
@@ -105,9 +109,11 @@ impl Networks {
             node_id,
             directory: Directory::default(),
             outcomes: watch::channel(Outcomes::new()).0,
+            applied: watch::Sender::default(),
             held: Mutex::default(),
             resolvers: Mutex::default(),
             closed: Mutex::default(),
+            ingress: Mutex::default(),
             local,
             nudge: Notify::new(),
             tracker: TaskTracker::new(),
@@ -117,6 +123,11 @@ impl Networks {
         Self { shared: Arc::new(shared) }
     }
 
+    /// What the kernel and the resolvers are equal to now.
+    pub fn applied(&self) -> watch::Receiver<Applied> {
+        self.shared.applied.subscribe()
+    }
+
     /// Follows the assignments until cancelled. What is in the kernel stays when it ends.
     pub async fn run(self, mut assignments: watch::Receiver<Option<Arc<Assignments>>>) {
         let mut zones = HashMap::new();
@@ -124,6 +135,11 @@ impl Networks {
             let set = assignments.borrow_and_update().clone();
             if let Some(set) = set {
                 self.sync(&set, &mut zones).await;
+                // Also when something failed: it is tried again, and would hold up every task until then.
+                let applied = Applied { session_id: set.session.clone(), version: set.version };
+                self.shared
+                    .applied
+                    .send_if_modified(|known| std::mem::replace(known, applied.clone()) != applied);
             }
             tokio::select! {
                 () = self.shared.cancel.cancelled() => break,
@@ -142,9 +158,11 @@ impl Networks {
         *self.lock(&self.shared.closed) = set
             .networks
             .values()
-            .filter(|n| n.spec.as_ref().is_some_and(|s| s.internal || s.ingress))
+            .filter(|n| n.spec.as_ref().is_some_and(|s| s.internal))
             .map(|n| n.id.clone())
             .collect();
+        let ingress = set.networks.values().find(|n| n.spec.as_ref().is_some_and(|s| s.ingress));
+        *self.lock(&self.shared.ingress) = ingress.map(|n| n.id.clone());
         for network in set.networks.values() {
             let zone = plan::zone(set, network);
             if zones.get(&network.id) != Some(&zone) {
@@ -292,7 +310,9 @@ impl Networks {
         };
         let networks: Vec<String> = attachments.iter().map(|(id, _)| id.clone()).collect();
         let closed = self.lock(&self.shared.closed).clone();
-        let internal = !leads_out && networks.iter().all(|id| closed.contains(id));
+        let ingress = self.lock(&self.shared.ingress).clone();
+        let mut own = networks.iter().filter(|id| Some(*id) != ingress.as_ref()).peekable();
+        let internal = !leads_out && own.peek().is_some() && own.all(|id| closed.contains(id));
         let scope = Scope { networks, ndots: NDOTS, upstreams, internal };
         let (directory, id) = (self.shared.directory.clone(), task_id.to_owned());
         self.shared.tracker.spawn(async move {

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
-use swarm_api::{EndpointAssignment, NetworkAssignment, PortConfig, Protocol};
+use swarm_api::{EndpointAssignment, LbPolicy, NetworkAssignment, PortConfig, Protocol};
 use swarm_dns::Zone;
 use swarm_overlay_net::{
-    IngressPort, NetworkTable, Peer, Protocol as NetProtocol, RemoteEndpoint, Vip,
+    Balance, IDLE_MAX, IngressPort, NetworkTable, Peer, Policy, Protocol as NetProtocol,
+    RemoteEndpoint, Vip,
 };
 
 use crate::assignment::Assignments;
@@ -104,6 +105,12 @@ fn ingress(port: &PortConfig, vip: Ipv4Addr) -> Option<IngressPort> {
         published: u16::try_from(port.published).ok()?,
         target: u16::try_from(port.target).ok()?,
         vip,
+        host_ip: match port.host_ip.as_str() {
+            "" => None,
+            // What cannot be read must not be open to everybody.
+            address => Some(address.parse().ok()?),
+        },
+        local: port.local,
     })
 }
 
@@ -117,15 +124,23 @@ pub fn protocol(protocol: Protocol) -> NetProtocol {
 }
 
 fn vip(endpoint: &EndpointAssignment) -> Option<Vip> {
-    Some(Vip {
-        address: endpoint.virtual_ip.parse().ok()?,
-        backends: endpoint
-            .backends
-            .iter()
-            .filter(|b| b.ready)
-            .filter_map(|b| b.address.parse().ok())
-            .collect(),
-    })
+    let ready = endpoint.backends.iter().filter(|b| b.ready);
+    let mut backends: Vec<Ipv4Addr> = ready.filter_map(|b| b.address.parse().ok()).collect();
+    // The same order on every node: a client is led to the same backend wherever it comes in.
+    backends.sort_unstable();
+    Some(Vip { address: endpoint.virtual_ip.parse().ok()?, backends, balance: balance(endpoint) })
+}
+
+fn balance(endpoint: &EndpointAssignment) -> Balance {
+    let policy = match endpoint.lb_policy() {
+        LbPolicy::RoundRobin => Policy::InTurn,
+        LbPolicy::Random => Policy::Random,
+        LbPolicy::SourceHash => Policy::SourceHash,
+    };
+    // The door admits whole seconds from 1 to the most.
+    let seconds = |d: &prost_types::Duration| u32::try_from(d.seconds).unwrap_or(IDLE_MAX);
+    let idle = endpoint.idle_timeout.as_ref().map(|d| seconds(d).clamp(1, IDLE_MAX));
+    Balance { policy, idle }
 }
 
 fn remote_endpoints(

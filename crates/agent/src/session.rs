@@ -18,6 +18,7 @@ use tonic::{Code, Status, Streaming};
 
 use crate::assignment::Assignments;
 use crate::controller::Executor;
+use crate::drain::{Applied, Line, acknowledge};
 use crate::report::Reports;
 
 /// First pause after a broken session,
@@ -51,6 +52,10 @@ pub struct SessionLink {
     pub removed: watch::Sender<Option<String>>,
     /// Where the channel in use goes, for log subscriptions.
     pub channel: watch::Sender<Option<Channel>>,
+    /// Where the session goes, for tasks that are to stop.
+    pub line: watch::Sender<Option<Line>>,
+    /// What the networks are equal to.
+    pub applied: watch::Receiver<Applied>,
 }
 
 /// Keeps a session open until cancelled. A node that was removed from the cluster ends its tasks, which run elsewhere by now,
@@ -68,6 +73,7 @@ pub async fn run(link: SessionLink, cancel: CancellationToken) {
                 ended = one_session(&link, &addr, &mut backoff) => {
                     let Err(status) = ended;
                     link.channel.send_replace(None);
+                    link.line.send_replace(None);
                     heed_removal(&link, &status);
                     tracing::info!(manager = %addr, reason = %status.message(), "session ended");
                 }
@@ -116,8 +122,11 @@ async fn one_session(
     *backoff = BACKOFF_MIN;
     link.removed.send_replace(None);
     link.news.send_replace(Some(first));
+    let line = Line { channel: channel.clone(), session_id: session_id.clone() };
     link.channel.send_replace(Some(channel));
+    link.line.send_replace(Some(line.clone()));
     tokio::select! {
+        ended = acknowledge(line, link.applied.clone()) => ended,
         ended = follow_news(link, news) => ended,
         ended = beat(link, client.clone(), &session_id, period) => ended,
         ended = follow_assignments(link, client.clone(), &session_id) => ended,
@@ -167,7 +176,7 @@ async fn follow_assignments(
     loop {
         let request = AssignmentsRequest { session_id: session.to_owned() };
         let mut stream = client.assignments(request).await?.into_inner();
-        let mut set = Assignments::default();
+        let mut set = Assignments { session: session.to_owned(), ..Assignments::default() };
         // A broken chain leaves the inner loop: the stream is asked anew.
         loop {
             if let Err(broken) = set.apply(next_message(&mut stream).await?) {

@@ -6,9 +6,11 @@
 
 mod affected;
 mod content;
+mod drain;
 mod endpoint;
 mod feed;
 mod liveness;
+mod progress;
 mod register;
 mod sent;
 mod session;
@@ -16,12 +18,15 @@ mod status;
 mod stream;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use prost_types::Timestamp;
 use swarm_api::time::{to_nanos, to_proto};
 use swarm_api::{
-    AssignmentsMessage, AssignmentsRequest, HeartbeatRequest, HeartbeatResponse, SessionMessage,
-    SessionRequest, Task, UpdateTaskStatusRequest, UpdateTaskStatusResponse, dispatcher_server,
+    AssignmentsMessage, AssignmentsRequest, AwaitDrainedRequest, AwaitDrainedResponse,
+    HeartbeatRequest, HeartbeatResponse, NetworksAppliedRequest, NetworksAppliedResponse,
+    SessionMessage, SessionRequest, Task, UpdateTaskStatusRequest, UpdateTaskStatusResponse,
+    dispatcher_server,
 };
 use swarm_ca::Caller;
 use swarm_raft_store::{Store, StoreError, Subscription};
@@ -42,6 +47,9 @@ pub use content::{Key, assignments_of};
 
 /// What an agent is told whose session is not the present one: it registers anew.
 const INVALID: &str = "session invalid";
+
+/// Agents wait for a shorter time; a caller that has gone is forgotten by then.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 /// Why dispatching ended.
 #[derive(Debug, thiserror::Error)]
@@ -211,6 +219,30 @@ impl dispatcher_server::Dispatcher for Dispatcher {
         let shared = &self.shared;
         shared.streams.spawn(stream::assignments(Arc::clone(shared), session, sender));
         Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn networks_applied(
+        &self,
+        request: Request<NetworksAppliedRequest>,
+    ) -> Result<Response<NetworksAppliedResponse>, Status> {
+        let session = self.session_of(&request, &request.get_ref().session_id)?;
+        session.applied(request.into_inner().version);
+        Ok(Response::new(NetworksAppliedResponse {}))
+    }
+
+    async fn await_drained(
+        &self,
+        request: Request<AwaitDrainedRequest>,
+    ) -> Result<Response<AwaitDrainedResponse>, Status> {
+        let session = self.session_of(&request, &request.get_ref().session_id)?;
+        tokio::select! {
+            () = drain::drained(&self.shared, request.get_ref()) => {}
+            () = session.ended.cancelled() => return Err(Status::unavailable(INVALID)),
+            () = tokio::time::sleep(DRAIN_MAX) => {
+                return Err(Status::deadline_exceeded("not every node has answered"));
+            }
+        }
+        Ok(Response::new(AwaitDrainedResponse {}))
     }
 }
 

@@ -63,4 +63,18 @@ impl Calls for DispatcherService {
     ) -> Result<Response<Self::AssignmentsStream>, Status> {
         self.present(&request)?.assignments(request).await
     }
+
+    async fn networks_applied(
+        &self,
+        request: Request<NetworksAppliedRequest>,
+    ) -> Result<Response<NetworksAppliedResponse>, Status> {
+        self.present(&request)?.networks_applied(request).await
+    }
+
+    async fn await_drained(
+        &self,
+        request: Request<AwaitDrainedRequest>,
+    ) -> Result<Response<AwaitDrainedResponse>, Status> {
+        self.present(&request)?.await_drained(request).await
+    }
 }

@@ -1,7 +1,5 @@
 //! What connects a service: its networks and its ports.
 
-use std::net::IpAddr;
-
 use swarm_api::{NetworkAttachmentConfig, PortConfig, name, port};
 
 use super::Converter;
@@ -86,9 +84,6 @@ fn port(item: &View<'_>) -> Result<PortConfig, Problem> {
         return Err(item.problem("target is required"));
     }
     let mut port = port::parse_long(&fields.join(",")).map_err(|error| item.problem(error))?;
-    if !port.host_ip.is_empty() && port.host_ip.parse::<IpAddr>().is_err() {
-        return Err(item.problem(format!("invalid host_ip \"{}\": want an address", port.host_ip)));
-    }
     port.name = item.get("name").map(|name| name.text()).transpose()?.unwrap_or_default();
     Ok(port)
 }

@@ -76,7 +76,7 @@ impl<'a> Converter<'a> {
                            publish it with mode: host";
             self.report.problems.push(deploy.problem(message));
         }
-        EndpointSpec { mode: mode.into(), ports }
+        EndpointSpec { mode: mode.into(), ports, ..EndpointSpec::default() }
     }
 
     fn logging(&mut self, service: &View<'a>) -> Option<LogDriver> {

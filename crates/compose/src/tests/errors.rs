@@ -97,14 +97,14 @@ fn values_that_mean_nothing_are_refused_where_they_stand() {
 fn ports_say_what_they_lack() {
     for (lines, want) in [
         (
-            "ports: [\"127.0.0.1:80:80\"]",
-            "4:13: services.web.ports: \"127.0.0.1:80:80\": an address is not supported in \
-             ingress mode, as every node publishes the port; use the long form with mode: host and \
-             host_ip: 127.0.0.1",
+            "ports: [\"localhost:80:80\"]",
+            "4:13: services.web.ports: invalid host address \"localhost\": want an IP address, such as \
+             127.0.0.1",
         ),
         (
-            "ports: [{target: 80, host_ip: 127.0.0.1}]",
-            "4:13: services.web.ports: \"target=80,host_ip=127.0.0.1\": host_ip needs mode=host",
+            "ports: [{target: 80, host_ip: here}]",
+            "4:13: services.web.ports: invalid host address \"here\": want an IP address, such as \
+             127.0.0.1",
         ),
         ("ports: [{published: 80}]", "4:13: services.web.ports: target is required"),
         (

@@ -53,7 +53,8 @@ pub struct CreateFlags {
     /// Network, as NAME or name=…,alias=…; repeatable
     #[arg(long, value_name = "NETWORK")]
     network: Vec<String>,
-    /// Port, as [PUBLISHED:]TARGET[/PROTOCOL] or published=…,target=…,mode=…; repeatable
+    /// Port, as [[ADDRESS:]PUBLISHED:]TARGET[/PROTOCOL] or published=…,target=…,protocol=…,
+    /// mode=ingress|host|local,host_ip=…; repeatable
     #[arg(short, long, value_name = "PORT")]
     publish: Vec<String>,
     /// Secret, as NAME or source=…,target=…,uid=…,gid=…,mode=…; repeatable

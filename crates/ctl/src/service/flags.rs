@@ -8,9 +8,13 @@ mod policy;
 mod refused;
 mod resources;
 
+use std::time::Duration;
+
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use swarm_api::{ContainerSpec, EndpointMode, LogDriver, ServiceSpec, TaskSpec, service_spec};
+use swarm_api::{
+    ContainerSpec, EndpointMode, LbPolicy, LogDriver, ServiceSpec, TaskSpec, service_spec,
+};
 
 use crate::labels;
 
@@ -49,6 +53,13 @@ pub struct SharedFlags {
     /// How the service's name resolves
     #[arg(long, value_enum)]
     endpoint_mode: Option<EndpointModeFlag>,
+    /// Which task gets a new connection: round-robin (default), random or source-hash
+    #[arg(long, value_name = "POLICY", value_parser = lb_policy)]
+    lb_policy: Option<LbPolicy>,
+    /// Silence after which a TCP connection to the service is reset, as 2h30m; 0 is the default,
+    /// five days
+    #[arg(long, value_name = "DURATION", value_parser = swarm_api::duration::parse)]
+    idle_timeout: Option<Duration>,
     /// Log driver
     #[arg(long, value_name = "DRIVER")]
     log_driver: Option<String>,
@@ -102,6 +113,13 @@ impl SharedFlags {
             };
             spec.endpoint.get_or_insert_default().mode = mode.into();
         }
+        if let Some(policy) = self.lb_policy {
+            spec.endpoint.get_or_insert_default().lb_policy = policy.into();
+        }
+        if let Some(idle) = self.idle_timeout {
+            let idle = Some(idle).filter(|idle| !idle.is_zero()).map(swarm_api::time::to_proto);
+            spec.endpoint.get_or_insert_default().idle_timeout = idle;
+        }
         Ok(())
     }
 
@@ -121,6 +139,20 @@ impl SharedFlags {
         }
         task_of(spec).placement.get_or_insert_default().max_replicas = most;
         Ok(())
+    }
+}
+
+/// A value of `--lb-policy`.
+fn lb_policy(text: &str) -> Result<LbPolicy> {
+    match text {
+        "round-robin" => Ok(LbPolicy::RoundRobin),
+        "random" => Ok(LbPolicy::Random),
+        "source-hash" => Ok(LbPolicy::SourceHash),
+        "least-conn" => bail!(
+            "least-conn is not built: the kernel's packet filter, which shares connections out, does \
+             not count them by backend; use round-robin, random or source-hash"
+        ),
+        _ => bail!("want round-robin, random or source-hash"),
     }
 }
 

@@ -4,7 +4,8 @@ use anyhow::Result;
 use clap::Args;
 use swarm_api::object::Stored;
 use swarm_api::{
-    ContainerSpec, PublishMode, Resources, Service, TaskSpec, UpdateConfig, UpdateState, mount,
+    ContainerSpec, LbPolicy, PublishMode, Resources, Service, TaskSpec, UpdateConfig, UpdateState,
+    mount,
 };
 
 use super::find;
@@ -14,7 +15,7 @@ use crate::failure::is_not_found;
 use crate::inspect::Form;
 use crate::shape;
 use crate::shape::service::update_state;
-use crate::shape::spec::{endpoint_mode, failure_action, order, publish_mode};
+use crate::shape::spec::{endpoint_mode, failure_action, lb_policy, order};
 
 /// Flags of `service inspect`.
 #[derive(Args, Debug)]
@@ -176,6 +177,12 @@ fn endpoint(page: &mut Page, service: &Service) {
     let endpoint = service.endpoint.clone().unwrap_or_default();
     let own = service.spec.as_ref().and_then(|s| s.endpoint.as_ref());
     page.line("Endpoint Mode", own.map_or("vip", |e| endpoint_mode(e.mode())));
+    if let Some(own) = own.filter(|e| e.lb_policy() != LbPolicy::RoundRobin) {
+        page.line("LB Policy", lb_policy(own.lb_policy()));
+    }
+    if let Some(idle) = own.and_then(|e| e.idle_timeout.as_ref()) {
+        page.line("Idle Timeout", format!("{}s", idle.seconds));
+    }
     // Host-mode ports are in the spec only: nodes bind them.
     let in_host_mode = own.into_iter().flat_map(|e| &e.ports);
     let in_host_mode = in_host_mode.filter(|p| p.mode() == PublishMode::Host);
@@ -186,7 +193,8 @@ fn endpoint(page: &mut Page, service: &Service) {
     }
     for p in ports {
         let protocol = swarm_api::port::protocol_name(p.protocol());
-        let mode = publish_mode(p.mode());
-        page.0.push(format!(" {} -> {}/{protocol} ({mode})", p.published, p.target));
+        let mode = swarm_api::port::mode_name(p);
+        let at = if p.host_ip.is_empty() { String::new() } else { format!("{}:", p.host_ip) };
+        page.0.push(format!(" {at}{} -> {}/{protocol} ({mode})", p.published, p.target));
     }
 }

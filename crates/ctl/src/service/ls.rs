@@ -103,12 +103,12 @@ fn replicas(service: &Service, counts: Option<&ServiceCounts>) -> String {
 pub fn ports(ports: &[PortConfig]) -> String {
     let mut all: Vec<&PortConfig> =
         ports.iter().filter(|p| p.mode() == PublishMode::Ingress && p.published != 0).collect();
-    all.sort_by_key(|p| (p.protocol, p.published));
+    all.sort_by_key(|p| (p.protocol, &p.host_ip, p.published));
     let mut ranges: Vec<(&PortConfig, u32)> = Vec::new();
     for port in all {
         match ranges.last_mut() {
             Some((first, length))
-                if first.protocol == port.protocol
+                if (first.protocol, &first.host_ip) == (port.protocol, &port.host_ip)
                     && first.published + *length == port.published
                     && first.target + *length == port.target =>
             {
@@ -128,7 +128,8 @@ fn range(first: &PortConfig, length: u32) -> String {
         1 => start.to_string(),
         _ => format!("{start}-{}", start + length - 1),
     };
-    format!("*:{}->{}/{protocol}", span(first.published), span(first.target))
+    let address = if first.host_ip.is_empty() { "*" } else { &first.host_ip };
+    format!("{address}:{}->{}/{protocol}", span(first.published), span(first.target))
 }
 
 #[cfg(test)]
@@ -141,7 +142,9 @@ mod tests {
         list.extend(swarm_api::port::parse_short("53:53/udp").unwrap());
         list.extend(swarm_api::port::parse_short("8080:80").unwrap());
         list.extend(swarm_api::port::parse("published=9,target=9,mode=host").unwrap());
-        assert_eq!(ports(&list), "*:80-81->80-81/tcp, *:8080->80/tcp, *:53->53/udp");
+        list.extend(swarm_api::port::parse_short("127.0.0.1:82:82").unwrap());
+        let shown = "*:80-81->80-81/tcp, *:8080->80/tcp, 127.0.0.1:82->82/tcp, *:53->53/udp";
+        assert_eq!(ports(&list), shown);
     }
 
     #[test]

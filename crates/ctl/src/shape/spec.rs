@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use swarm_api::{
     ContainerSpec, EndpointMode, EndpointSpec, FailureAction, FileTarget, GenericResource,
-    HealthConfig, Mount, Placement, PortConfig, PublishMode, Resources, RestartCondition,
+    HealthConfig, LbPolicy, Mount, Placement, PortConfig, Resources, RestartCondition,
     RestartPolicy, ServiceSpec, TaskSpec, UpdateConfig, UpdateOrder, mount, service_spec,
 };
 
@@ -246,14 +246,21 @@ pub fn endpoint_mode(mode: EndpointMode) -> &'static str {
 
 /// How it is reached.
 pub fn endpoint(e: &EndpointSpec) -> Value {
-    Doc::default().set("Mode", endpoint_mode(e.mode())).opt("Ports", list(&e.ports, port)).build()
+    let policy = (e.lb_policy() != LbPolicy::RoundRobin).then(|| lb_policy(e.lb_policy()));
+    Doc::default()
+        .set("Mode", endpoint_mode(e.mode()))
+        .opt("Ports", list(&e.ports, port))
+        .opt("LBPolicy", policy)
+        .opt("IdleTimeout", nanos(e.idle_timeout.as_ref()))
+        .build()
 }
 
-/// `ingress` or `host`.
-pub fn publish_mode(mode: PublishMode) -> &'static str {
-    match mode {
-        PublishMode::Ingress => "ingress",
-        PublishMode::Host => "host",
+/// Who gets the next connection.
+pub fn lb_policy(policy: LbPolicy) -> &'static str {
+    match policy {
+        LbPolicy::RoundRobin => "round-robin",
+        LbPolicy::Random => "random",
+        LbPolicy::SourceHash => "source-hash",
     }
 }
 
@@ -264,7 +271,7 @@ pub fn port(p: &PortConfig) -> Value {
         .set("Protocol", swarm_api::port::protocol_name(p.protocol()))
         .set("TargetPort", p.target)
         .opt("PublishedPort", p.published)
-        .set("PublishMode", publish_mode(p.mode()))
+        .set("PublishMode", swarm_api::port::mode_name(p))
         .opt("HostIP", p.host_ip.as_str())
         .build()
 }

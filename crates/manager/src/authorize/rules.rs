@@ -19,7 +19,14 @@ pub fn audience(path: &str) -> Option<Audience> {
         // Who has no valid certificate proves something else.
         "NodeRecovery" => one(call, &["RecoverCertificate"], Audience::Anyone),
         "Dispatcher" => {
-            let calls = ["Session", "Heartbeat", "UpdateTaskStatus", "Assignments"];
+            let calls = [
+                "Session",
+                "Heartbeat",
+                "UpdateTaskStatus",
+                "Assignments",
+                "NetworksApplied",
+                "AwaitDrained",
+            ];
             one(call, &calls, Audience::Nodes)
         }
         "LogBroker" => one(call, &["ListenSubscriptions", "PublishLogs"], Audience::Nodes),

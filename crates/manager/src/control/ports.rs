@@ -1,7 +1,7 @@
 //! Published ports: which service holds which.
 
 use swarm_api::object::Stored;
-use swarm_api::{PortConfig, PublishMode, Service, ServiceSpec};
+use swarm_api::{PortConfig, PublishMode, Service, ServiceSpec, port};
 use swarm_raft_store::View;
 
 use crate::refusal::Refusal;
@@ -50,7 +50,5 @@ pub fn refuse_conflicts(view: &View, id: &str, spec: &ServiceSpec) -> Result<(),
 }
 
 fn clash(wanted: &PortConfig, held: &PortConfig) -> bool {
-    wanted.published == held.published
-        && wanted.protocol == held.protocol
-        && (is_ingress(wanted) || is_ingress(held))
+    port::meet(wanted, held) && (is_ingress(wanted) || is_ingress(held))
 }

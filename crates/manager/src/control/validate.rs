@@ -2,7 +2,6 @@
 //!
 //! Pure. What needs the store (names, ports of others) is `resolve` and `ports`.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use swarm_api::constraint::Constraint;
@@ -12,6 +11,7 @@ use swarm_api::*;
 use crate::refusal::Refusal;
 
 mod container;
+mod endpoint;
 mod network;
 #[cfg(test)]
 mod tests;
@@ -73,7 +73,7 @@ fn check(spec: &mut ServiceSpec) -> Result<(), Refusal> {
     for (config, what) in [(&spec.update, "update"), (&spec.rollback, "rollback")] {
         check_update(config.as_ref(), what)?;
     }
-    check_endpoint(spec.endpoint.as_ref())?;
+    endpoint::check(spec.endpoint.as_ref())?;
     let task = spec.task.as_mut().ok_or_else(|| invalid("the task template is missing"))?;
     check_resources(task.resources.as_ref())?;
     check_placement(task.placement.as_ref())?;
@@ -115,38 +115,6 @@ fn check_update(config: Option<&UpdateConfig>, what: &str) -> Result<(), Refusal
 fn check_restart(restart: Option<&RestartPolicy>) -> Result<(), Refusal> {
     not_negative(restart.and_then(|r| r.delay.as_ref()), "restart delay")?;
     not_negative(restart.and_then(|r| r.window.as_ref()), "restart window")
-}
-
-fn check_endpoint(endpoint: Option<&EndpointSpec>) -> Result<(), Refusal> {
-    let Some(endpoint) = endpoint else { return Ok(()) };
-    let mut seen = BTreeSet::new();
-    for port in &endpoint.ports {
-        if !(1..=65535).contains(&port.target) || port.published > 65535 {
-            return Err(Refusal::Invalid(format!(
-                "EndpointSpec: port {}:{} must be in the range 1-65535",
-                port.published, port.target
-            )));
-        }
-        let ingress = port.mode() == PublishMode::Ingress;
-        if ingress && endpoint.mode() == EndpointMode::Dnsrr {
-            let text =
-                "EndpointSpec: port published with ingress mode can't be used with dnsrr mode";
-            return Err(invalid(text));
-        }
-        if ingress && !port.host_ip.is_empty() {
-            let text =
-                "EndpointSpec: a host address needs host mode, ingress ports are on every node";
-            return Err(invalid(text));
-        }
-        let same = (port.published, port.protocol, port.host_ip.clone());
-        if port.published != 0 && !seen.insert(same) {
-            return Err(Refusal::Invalid(format!(
-                "EndpointSpec: duplicate published ports provided: {}",
-                port.published
-            )));
-        }
-    }
-    Ok(())
 }
 
 fn check_resources(resources: Option<&ResourceRequirements>) -> Result<(), Refusal> {

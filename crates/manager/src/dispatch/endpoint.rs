@@ -35,6 +35,7 @@ fn endpoint(
     let virtual_ips = state.map_or(&[][..], |e| &e.virtual_ips);
     let vip = virtual_ips.iter().find(|v| v.network_id == network_id);
     let ports = state.filter(|_| is_ingress(view, &network_id)).map_or(&[][..], |e| &e.ports);
+    let asked = service.spec.as_ref().and_then(|s| s.endpoint.clone()).unwrap_or_default();
     let configs = service.spec.as_ref().and_then(|s| s.task.as_ref());
     let configs = configs.map_or(&[][..], |t| &t.networks);
     EndpointAssignment {
@@ -49,6 +50,8 @@ fn endpoint(
             .collect(),
         backends,
         ports: ports.iter().filter(|p| p.mode() == PublishMode::Ingress).cloned().collect(),
+        lb_policy: asked.lb_policy,
+        idle_timeout: asked.idle_timeout,
         network_id,
     }
 }

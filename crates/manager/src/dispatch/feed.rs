@@ -41,6 +41,6 @@ fn tell(shared: &Shared, touched: &Touched, lagged: bool) {
             session.renew.notify_one();
         }
         let part = if lagged { Part::all() } else { touched.part_for(&view, &session.node_id) };
-        session.touch(part);
+        let _ = session.touch(part);
     }
 }

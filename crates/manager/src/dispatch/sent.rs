@@ -22,6 +22,16 @@ pub(super) struct Sent {
 }
 
 impl Sent {
+    /// Of a stream whose session has seen messages up to this version on another.
+    pub(super) fn after(version: u64) -> Sent {
+        Sent { version, ..Sent::default() }
+    }
+
+    /// Version of the last message.
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
     /// The first message of a stream: all there is.
     pub(super) fn complete(&mut self, wanted: BTreeMap<Key, Assignment>) -> AssignmentsMessage {
         self.digests = wanted.iter().map(|(key, item)| (key.clone(), digest(item))).collect();

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::content::Part;
+use super::progress::Progress;
 
 /// One registration of one node.
 pub(super) struct Session {
@@ -22,27 +23,70 @@ pub(super) struct Session {
     /// Assignments may have changed.
     pub(super) changed: Notify,
     /// Short sections, nothing is awaited in them.
-    pending: Mutex<Part>,
+    pending: Mutex<Pending>,
+    /// Changes, of those that concern the node, that it has applied.
+    settled: watch::Sender<u64>,
     deadline: Mutex<Instant>,
     /// When what its heartbeats say was written down last.
     noted: Mutex<Option<Instant>>,
+}
+
+/// What a node has yet to be told, and to apply.
+#[derive(Default)]
+struct Pending {
+    part: Part,
+    progress: Progress,
 }
 
 /// What heartbeats say is written down no more often than this.
 const NOTE_PAUSE: Duration = Duration::from_secs(1);
 
 impl Session {
-    /// Adds to what has to be looked at for the node.
-    pub(super) fn touch(&self, part: Part) {
+    /// Adds to what has to be looked at for the node. Returns the number of this change, for [`Self::settled`].
+    pub(super) fn touch(&self, part: Part) -> u64 {
+        let mut pending = lock(&self.pending);
         if !part.is_empty() {
-            lock(&self.pending).join(part);
+            pending.part.join(part);
+            pending.progress.touch();
             self.changed.notify_one();
+        }
+        pending.progress.touched()
+    }
+
+    /// Takes what has to be looked at, with the number of the last change in it.
+    pub(super) fn take_pending(&self) -> (Part, u64) {
+        let mut pending = lock(&self.pending);
+        (std::mem::take(&mut pending.part), pending.progress.touched())
+    }
+
+    /// Version of the last message to the node.
+    pub(super) fn version(&self) -> u64 {
+        lock(&self.pending).progress.version()
+    }
+
+    /// Messages up to this version tell the node of all changes up to this one.
+    pub(super) fn sent(&self, version: u64, change: u64) {
+        let mut pending = lock(&self.pending);
+        pending.progress.sent(version, change);
+        if let Some(settled) = pending.progress.settle() {
+            self.settled.send_replace(settled);
         }
     }
 
-    /// Takes what has to be looked at.
-    pub(super) fn take_pending(&self) -> Part {
-        std::mem::take(&mut *lock(&self.pending))
+    /// The node's networks are as this version says.
+    pub(super) fn applied(&self, version: u64) {
+        if let Some(settled) = lock(&self.pending).progress.applied(version) {
+            self.settled.send_replace(settled);
+        }
+    }
+
+    /// Waits until the node has applied this change, or its session ends.
+    pub(super) async fn settled(&self, change: u64) {
+        let mut settled = self.settled.subscribe();
+        tokio::select! {
+            _ = settled.wait_for(|known| *known >= change) => {}
+            () = self.ended.cancelled() => {}
+        }
     }
 
     /// The node was heard of: it counts as alive for this long.
@@ -86,6 +130,7 @@ impl Sessions {
             renew: Notify::new(),
             changed: Notify::new(),
             pending: Mutex::default(),
+            settled: watch::Sender::new(0),
             deadline: Mutex::new(Instant::now() + grace),
             noted: Mutex::default(),
         });

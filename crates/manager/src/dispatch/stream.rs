@@ -88,11 +88,13 @@ pub(super) async fn assignments(
     session: Arc<Session>,
     to: mpsc::Sender<Result<AssignmentsMessage, Status>>,
 ) {
-    let mut sent = Sent::default();
+    let mut sent = Sent::after(session.version());
     // What is pending is in the view that is looked at next.
-    session.take_pending();
+    let (_, change) = session.take_pending();
     let all = part_of(&shared.store.view(), &session.node_id, &Part::all());
-    if push(&session, &to, sent.complete(all)).await != Push::Taken {
+    let first = sent.complete(all);
+    session.sent(sent.version(), change);
+    if push(&session, &to, first).await != Push::Taken {
         return say_last(&to, Status::unavailable(INVALID));
     }
     loop {
@@ -110,7 +112,7 @@ pub(super) async fn assignments(
 }
 
 fn changes(shared: &Shared, session: &Session, sent: &mut Sent) -> Vec<AssignmentsMessage> {
-    let mut part = session.take_pending();
+    let (mut part, change) = session.take_pending();
     if part.is_empty() {
         return Vec::new();
     }
@@ -121,5 +123,7 @@ fn changes(shared: &Shared, session: &Session, sent: &mut Sent) -> Vec<Assignmen
         part = Part::all();
         wanted = part_of(&view, &session.node_id, &part);
     }
-    sent.incremental(&part, wanted)
+    let messages = sent.incremental(&part, wanted);
+    session.sent(sent.version(), change);
+    messages
 }

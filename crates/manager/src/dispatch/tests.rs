@@ -17,6 +17,7 @@ use super::*;
 use crate::reconcile::tests::World;
 
 mod content;
+mod draining;
 mod registering;
 mod reporting;
 mod telling;

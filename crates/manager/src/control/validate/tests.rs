@@ -20,7 +20,7 @@ fn container(spec: &mut ServiceSpec) -> &mut ContainerSpec {
 }
 
 fn ports(spec: &mut ServiceSpec, mode: EndpointMode, ports: Vec<PortConfig>) {
-    spec.endpoint = Some(EndpointSpec { mode: mode.into(), ports });
+    spec.endpoint = Some(EndpointSpec { mode: mode.into(), ports, ..EndpointSpec::default() });
 }
 
 fn port(published: u32) -> PortConfig {
@@ -219,4 +219,38 @@ fn the_hosts_network_stands_alone_and_publishes_nothing_on_every_node() {
         vec![PortConfig { mode: PublishMode::Host.into(), ..port(8080) }],
     );
     service(sound).unwrap();
+}
+
+#[test]
+fn what_is_asked_of_ports_and_virtual_addresses_is_refused_where_it_cannot_be() {
+    let endpoint = |port: PortConfig, change: fn(&mut EndpointSpec)| {
+        move |s: &mut ServiceSpec| {
+            let mut endpoint = EndpointSpec { ports: vec![port], ..EndpointSpec::default() };
+            change(&mut endpoint);
+            s.endpoint = Some(endpoint);
+        }
+    };
+    let sctp = PortConfig { protocol: Protocol::Sctp.into(), ..port(80) };
+    assert_refused("sctp ports is not built", endpoint(sctp, |_| {}));
+    let v6 = PortConfig { host_ip: "::1".into(), ..port(80) };
+    assert_refused("::1", endpoint(v6, |_| {}));
+    let name = PortConfig { host_ip: "localhost".into(), ..port(80) };
+    assert_refused("invalid host address \"localhost\"", endpoint(name, |_| {}));
+    let both = PortConfig { local: true, mode: PublishMode::Host.into(), ..port(80) };
+    assert_refused("mode host or local", endpoint(both, |_| {}));
+    let idle = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
+    for wrong in [-1, 0, 432_001] {
+        assert_refused("idle timeout must be whole seconds from 1s to 120h", |s| {
+            s.endpoint.get_or_insert_default().idle_timeout = idle(wrong);
+        });
+    }
+    assert_refused("can't be used with dnsrr mode", |s| {
+        let endpoint = s.endpoint.get_or_insert_default();
+        endpoint.set_mode(EndpointMode::Dnsrr);
+        endpoint.set_lb_policy(LbPolicy::SourceHash);
+    });
+    let overlapping = PortConfig { host_ip: "127.0.0.1".into(), ..port(80) };
+    assert_refused("duplicate published ports provided: 80", |s| {
+        s.endpoint.get_or_insert_default().ports = vec![port(80), overlapping];
+    });
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use swarm_api::port::meet;
 use swarm_api::{PortConfig, PublishMode, Service};
 
 use crate::reconcile::draft::Draft;
@@ -57,8 +58,8 @@ fn key(port: &PortConfig) -> (i32, u32) {
 
 fn is_same(had: &PortConfig, asked: &PortConfig) -> bool {
     had.published != 0
-        && (&had.name, had.protocol, had.target, had.mode)
-            == (&asked.name, asked.protocol, asked.target, asked.mode)
+        && (&had.name, had.protocol, had.target, had.mode, &had.host_ip)
+            == (&asked.name, asked.protocol, asked.target, asked.mode, &asked.host_ip)
 }
 
 fn others<'a>(draft: &'a Draft<'_>, service: &Service) -> impl Iterator<Item = &'a Service> {
@@ -68,7 +69,7 @@ fn others<'a>(draft: &'a Draft<'_>, service: &Service) -> impl Iterator<Item = &
 /// Whether the port was allocated to this service.
 fn has(service: &Service, port: &PortConfig) -> bool {
     let ports = service.endpoint.as_ref().map_or(&[][..], |e| &e.ports);
-    ports.iter().any(|held| held.mode() == PublishMode::Ingress && key(held) == key(port))
+    ports.iter().any(|held| held.mode() == PublishMode::Ingress && meet(held, port))
 }
 
 /// Both what others have and what they ask for: a number asked for at the door is theirs before it is allocated.
