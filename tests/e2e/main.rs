@@ -15,6 +15,7 @@ mod ingress;
 mod lab;
 mod logs;
 mod membership;
+mod mesh;
 mod network;
 mod recovery;
 mod secrets;

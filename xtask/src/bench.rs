@@ -6,9 +6,13 @@
 //! - [`memory`]: the share of memory that processes really use.
 //! - [`report`]: lines and table; pure.
 //! - [`store`]: `bench store`: the managers' store alone.
+//! - [`net`]: `bench net`: the data plane alone.
+//! - [`example`]: runs the programs of the packages that measure.
 
+mod example;
 mod measure;
 mod memory;
+mod net;
 mod peer;
 mod report;
 mod store;
@@ -26,13 +30,14 @@ use system::Ours;
 /// Where the peer's script is, relative to the root, unless `--peer` names another.
 const PEER: &str = "../shared/peers/docker-swarm-lab";
 
-const USAGE: &str = "usage: cargo xtask bench [--peer [SCRIPT]] | store [WHAT…]";
+const USAGE: &str = "usage: cargo xtask bench [--peer [SCRIPT]] | store [WHAT…] | net [WHAT…]";
 
 /// Measures and prints.
 pub fn run(words: &[String]) -> Result<()> {
     let script = match words {
         [] => None,
         [verb, chosen @ ..] if verb == "store" => return store::run(chosen),
+        [verb, chosen @ ..] if verb == "net" => return net::run(chosen),
         [flag] if flag == "--peer" => Some(workspace::root().join(PEER)),
         [flag, path] if flag == "--peer" => Some(PathBuf::from(path)),
         _ => bail!("{USAGE}"),

@@ -115,8 +115,9 @@ fn parse_host_ip(text: &str) -> Result<String, PortError> {
 }
 
 /// Whether a host can not have both at a time: one number, one protocol, and an address in common.
+/// A port in ingress mode and one in host mode need different numbers on all addresses.
 pub fn meet(one: &PortConfig, other: &PortConfig) -> bool {
-    let any = one.host_ip.is_empty() || other.host_ip.is_empty();
+    let any = one.host_ip.is_empty() || other.host_ip.is_empty() || one.mode != other.mode;
     (one.published, one.protocol) == (other.published, other.protocol)
         && (any || one.host_ip == other.host_ip)
 }
@@ -219,6 +220,8 @@ mod tests {
         for other in ["80:80/udp", "81:80", "10.0.0.1:80:80"] {
             assert!(!meet(&port("127.0.0.1:80:80"), &port(other)), "{other}");
         }
+        let host = parse_long("published=80,target=80,mode=host,host_ip=10.0.0.1").unwrap();
+        assert!(meet(&port("127.0.0.1:80:80"), &host));
     }
 
     #[test]
