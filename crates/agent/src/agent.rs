@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,6 +62,11 @@ pub enum AgentError {
     },
 }
 
+fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> AgentError + use<> {
+    let path = path.to_owned();
+    move |source| AgentError::State { path, source }
+}
+
 /// A running agent.
 pub struct Agent {
     cancel: CancellationToken,
@@ -84,10 +89,6 @@ impl Agent {
         let (removed_in, removed) = watch::channel(None);
         let (channel_in, channel) = watch::channel(None);
         let (line_in, line) = watch::channel(None);
-        let failed = |path: &PathBuf| {
-            let path = path.clone();
-            move |source| AgentError::State { path, source }
-        };
         let addresses_dir = config.state_dir.join("addresses");
         let local =
             LocalAddresses::open(&addresses_dir, LOCAL_SUBNET).map_err(failed(&addresses_dir))?;

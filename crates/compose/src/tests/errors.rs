@@ -98,13 +98,13 @@ fn ports_say_what_they_lack() {
     for (lines, want) in [
         (
             "ports: [\"localhost:80:80\"]",
-            "4:13: services.web.ports: invalid host address \"localhost\": want an IP address, such as \
-             127.0.0.1",
+            "4:13: services.web.ports: invalid host address \"localhost\": want an IP address, \
+             such as 127.0.0.1",
         ),
         (
             "ports: [{target: 80, host_ip: here}]",
-            "4:13: services.web.ports: invalid host address \"here\": want an IP address, such as \
-             127.0.0.1",
+            "4:13: services.web.ports: invalid host address \"here\": want an IP address, \
+             such as 127.0.0.1",
         ),
         ("ports: [{published: 80}]", "4:13: services.web.ports: target is required"),
         (

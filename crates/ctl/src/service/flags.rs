@@ -149,8 +149,8 @@ fn lb_policy(text: &str) -> Result<LbPolicy> {
         "random" => Ok(LbPolicy::Random),
         "source-hash" => Ok(LbPolicy::SourceHash),
         "least-conn" => bail!(
-            "least-conn is not built: the kernel's packet filter, which shares connections out, does \
-             not count them by backend; use round-robin, random or source-hash"
+            "least-conn is not built: the kernel's packet filter, which shares connections out, \
+             does not count them by backend; use round-robin, random or source-hash"
         ),
         _ => bail!("want round-robin, random or source-hash"),
     }
