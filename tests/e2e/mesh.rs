@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use support::{Cluster, Container, eventually, get};
 
+/// The client's own address and the one that the server saw; or why there is no answer.
+type Asked = Result<(IpAddr, String), String>;
+
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Serves in a container, until the test ends: connections and datagrams are answered with the client's address.
@@ -30,7 +33,7 @@ fn tell_clients(container: &Container, tcp: u16, udp: u16) {
     });
 }
 
-fn over_tcp(address: &str, port: u16) -> Result<(IpAddr, String), String> {
+fn over_tcp(address: &str, port: u16) -> Asked {
     let ask = || {
         let to = format!("{address}:{port}").parse().unwrap();
         let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
@@ -42,7 +45,7 @@ fn over_tcp(address: &str, port: u16) -> Result<(IpAddr, String), String> {
     ask().map_err(|error: std::io::Error| error.to_string())
 }
 
-fn over_udp(address: &str, port: u16) -> Result<(IpAddr, String), String> {
+fn over_udp(address: &str, port: u16) -> Asked {
     let ask = || {
         let socket = UdpSocket::bind("0.0.0.0:0")?;
         socket.connect((address, port))?;
@@ -66,7 +69,7 @@ fn a_task_sees_its_clients_own_address_whichever_node_they_ask() {
     for node in ["m1", "w1", "w2"] {
         let address = cluster.address(node);
         for (port, ask) in [(8090, over_tcp as fn(&str, u16) -> _), (5390, over_udp)] {
-            let asked = |ask: fn(&str, u16) -> Result<(IpAddr, String), String>| {
+            let asked = |ask: fn(&str, u16) -> Asked| {
                 let (own, seen) = ask(&address, port)?;
                 if own.to_string() == seen { Ok(()) } else { Err(format!("{own} seen as {seen}")) }
             };
