@@ -281,4 +281,28 @@ mod tests {
         network.node_address.clear();
         assert!(matches!(table(&set, &network, "n1"), Err(PlanError::NoNodeAddress(_))));
     }
+
+    #[test]
+    fn ports_and_policies_reach_the_data_plane_and_backends_have_one_order() {
+        let (mut set, network) = fixture();
+        let endpoint = set.endpoints.get_mut("s1/net1").unwrap();
+        endpoint.backends.reverse();
+        endpoint.set_lb_policy(LbPolicy::SourceHash);
+        endpoint.idle_timeout = Some(prost_types::Duration { seconds: 90, nanos: 0 });
+        let port = |host_ip: &str| PortConfig {
+            published: 80,
+            target: 8080,
+            host_ip: host_ip.into(),
+            local: true,
+            ..PortConfig::default()
+        };
+        endpoint.ports = vec![port("127.0.0.1"), port("nowhere")];
+        let table = table(&set, &network, "n1").unwrap();
+        let service = &table.services[0];
+        assert!(service.backends.is_sorted());
+        assert_eq!(service.balance, Balance { policy: Policy::SourceHash, idle: Some(90) });
+        let ports = ingress_ports(&set);
+        assert_eq!(ports.len(), 1, "an address that cannot be read is not all addresses");
+        assert_eq!((ports[0].host_ip, ports[0].local), (Some(Ipv4Addr::LOCALHOST), true));
+    }
 }

@@ -143,6 +143,8 @@ pub(crate) fn inner_ports(ports: &[IngressPort]) -> Vec<(IngressPort, u16)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::link::Select;
+    use crate::network::detour::detours;
     use crate::table::{Peer, RemoteEndpoint};
 
     fn table() -> NetworkTable {
@@ -196,5 +198,40 @@ mod tests {
         let mut far = table();
         far.gateway = "10.9.0.1".parse().unwrap();
         assert!(far.check().unwrap_err().to_string().contains("10.0.1.0/24"));
+    }
+
+    #[test]
+    fn one_number_on_two_addresses_leads_two_ways_and_on_one_keeps_its_number() {
+        let port = |host_ip, published| IngressPort {
+            protocol: Protocol::Tcp,
+            published,
+            target: 80,
+            vip: "10.0.1.5".parse().unwrap(),
+            host_ip,
+            local: false,
+        };
+        let at = |last| Some(Ipv4Addr::new(192, 0, 2, last));
+        let ports = [port(at(1), 80), port(at(2), 80), port(None, u16::MAX)];
+        let inner: Vec<u16> = inner_ports(&ports).into_iter().map(|(_, inner)| inner).collect();
+        assert_eq!(inner, [80, u16::MAX - 1, u16::MAX]);
+    }
+
+    #[test]
+    fn answers_of_the_ingress_network_have_a_way_to_every_node_and_to_the_host() {
+        let found = Found {
+            vxlan: Some(3),
+            uplink: Some((4, Ipv4Addr::new(169, 254, 128, 0))),
+            ..Found::default()
+        };
+        assert!(detours(&table(), &found).is_empty());
+        let ingress = NetworkTable { ingress: true, ..table() };
+        let ways = detours(&ingress, &found);
+        let gateway = "10.0.1.3".parse().unwrap();
+        assert_eq!(ways[&Select::Mark(3)], Some(Route::Via { gateway, link: 3 }));
+        let gateway = Ipv4Addr::new(169, 254, 128, 0);
+        assert_eq!(ways[&Select::Mark(u16::MAX)], Some(Route::Via { gateway, link: 4 }));
+        assert_eq!(entries(&ingress)[&naming::node_mac("10.0.1.3".parse().unwrap())], 3);
+        let wide = NetworkTable { subnet: "10.0.0.0/15".parse().unwrap(), ..ingress };
+        assert!(wide.check().unwrap_err().to_string().contains("larger than /16"));
     }
 }
