@@ -124,12 +124,18 @@ impl Consensus {
         Ok(())
     }
 
-    /// A leader of today has not heard of all yet: waits for them before it calls them silent.
-    async fn heard_of_all(&self) {
+    /// A new leader has not heard of all yet: waits for the others before it calls them silent.
+    async fn heard_of_all_but(&self, target: u64) {
         let mut metrics = self.raft.metrics();
         let all_heard = async {
-            while !metrics.borrow_watched().heartbeat.iter().flatten().all(|(_, at)| at.is_some()) {
-                if metrics.changed().await.is_err() {
+            loop {
+                let heard = {
+                    let now = metrics.borrow_watched();
+                    let mut others =
+                        now.heartbeat.iter().flatten().filter(|(id, _)| **id != target);
+                    others.all(|(_, at)| at.is_some())
+                };
+                if heard || metrics.changed().await.is_err() {
                     return;
                 }
             }
@@ -139,7 +145,7 @@ impl Consensus {
     }
 
     async fn drop_member(&self, target: &MemberState) -> Result<(), StoreError> {
-        self.heard_of_all().await;
+        self.heard_of_all_but(target.member.raft_id).await;
         check_removal(&self.members(), &target.member)?;
         if target.member.raft_id == self.raft_id {
             let leader = Some(self.transfer_leadership().await?);
