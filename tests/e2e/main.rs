@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test states its expectations so")]
 
+mod addresses;
 mod bad_input;
 mod cluster;
 mod demo;

@@ -58,7 +58,8 @@ impl NodeExecutor {
 #[tonic::async_trait]
 impl Executor for NodeExecutor {
     async fn describe(&self) -> NodeDescription {
-        self.shared.facts.describe()
+        let data_path_mtu = self.shared.networks.underlay_mtu().await;
+        NodeDescription { data_path_mtu, ..self.shared.facts.describe() }
     }
 
     fn controller(&self, task: &Task) -> Arc<dyn Controller> {

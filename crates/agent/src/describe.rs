@@ -62,6 +62,8 @@ impl NodeFacts {
             listen_addr: self.listen_addr.clone(),
             // The session adds it: it changes while the node runs.
             tls: None,
+            // So does the executor.
+            data_path_mtu: 0,
         }
     }
 

@@ -267,6 +267,8 @@ impl Networks {
             name: LOCAL_NETWORK.into(),
             vni: 0,
             subnet,
+            more: Vec::new(),
+            six: None,
             gateway,
             node_address: gateway,
             mtu: None,
@@ -335,6 +337,14 @@ impl Networks {
         self.lock(&self.shared.held).remove(task_id);
         self.shared.nudge.notify_one();
         Ok(())
+    }
+
+    /// Largest packet of the link that has the data-path address, in bytes; 0 if it cannot be told.
+    pub async fn underlay_mtu(&self) -> u32 {
+        self.shared.net.underlay_mtu().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "look up the MTU of the data path");
+            0
+        })
     }
 
     /// Ids of the sandboxes that the kernel holds now.

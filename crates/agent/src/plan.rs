@@ -8,7 +8,7 @@ use swarm_api::{EndpointAssignment, LbPolicy, NetworkAssignment, PortConfig, Pro
 use swarm_dns::Zone;
 use swarm_overlay_net::{
     Balance, IDLE_MAX, IngressPort, NetworkTable, Peer, Policy, Protocol as NetProtocol,
-    RemoteEndpoint, Vip,
+    RemoteEndpoint, Six, Vip,
 };
 
 use crate::assignment::Assignments;
@@ -50,6 +50,8 @@ pub fn table(
         name: network.name.clone(),
         vni: network.vni,
         subnet: parse(network, "subnet", &network.subnet)?,
+        more: more(network)?,
+        six: six(network)?,
         gateway: parse(network, "gateway", &network.gateway)?,
         node_address: parse(network, "node address", &network.node_address)?,
         mtu: mtu(network)?,
@@ -61,8 +63,30 @@ pub fn table(
     })
 }
 
+fn more(network: &NetworkAssignment) -> Result<Vec<Ipv4Net>, PlanError> {
+    network.more_subnets.iter().map(|text| parse(network, "subnet", text)).collect()
+}
+
+fn six(network: &NetworkAssignment) -> Result<Option<Six>, PlanError> {
+    if network.subnet6.is_empty() {
+        return Ok(None);
+    }
+    let subnet = parse(network, "subnet", &network.subnet6)?;
+    let gateway = parse(network, "gateway", &network.gateway6)?;
+    Ok(Some(Six { subnet, gateway }))
+}
+
 /// The names of `network`.
 pub fn zone(set: &Assignments, network: &NetworkAssignment) -> Zone {
+    let mut zone = named(set, network);
+    if let Ok(Some(six)) = six(network) {
+        zone.add_six(|address| six.of(address));
+    }
+    zone
+}
+
+/// Its names with their IPv4 addresses.
+fn named(set: &Assignments, network: &NetworkAssignment) -> Zone {
     let mut zone = Zone::new(&network.name);
     for endpoint in set.endpoints_on(&network.id) {
         let tasks = format!("tasks.{}", endpoint.service_name);
@@ -173,6 +197,7 @@ fn peers(set: &Assignments, network: &NetworkAssignment) -> Vec<Peer> {
             Some(Peer {
                 underlay: peer.data_path_addr.parse().ok()?,
                 node_address: attachment.address.parse().ok()?,
+                mtu: Some(peer.data_path_mtu).filter(|mtu| *mtu > 0),
             })
         })
         .collect()
@@ -273,6 +298,26 @@ mod tests {
         assert_eq!(zone.addresses("web"), Some([vip].as_slice()));
         assert_eq!(zone.addresses("tasks.web").unwrap().len(), 2);
         assert!(zone.addresses("web.1.t3").is_none());
+    }
+
+    #[test]
+    fn in_a_network_with_ipv6_every_name_has_both_addresses() {
+        let (set, mut network) = fixture();
+        network.subnet6 = "fd00:1::/64".into();
+        network.gateway6 = "fd00:1::1".into();
+        network.more_subnets = vec!["10.0.2.0/24".into()];
+        let table = table(&set, &network, "n1").unwrap();
+        assert_eq!(table.more.len(), 1);
+        let six = table.six.unwrap();
+        let four: Ipv4Addr = "10.0.1.5".parse().unwrap();
+        // What the managers show must be what the node does.
+        assert_eq!(six.of(four), swarm_api::subnet::six(six.subnet, four));
+        let zone = zone(&set, &network);
+        let web: Vec<String> =
+            zone.addresses("web").unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(web, ["10.0.1.2", "fd00:1::a00:102"]);
+        assert_eq!(zone.addresses("tasks.web").unwrap().len(), 4);
+        assert_eq!(zone.name_of(six.of(four).into()), Some("web.1.t1"));
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod request_id;
 pub mod resource;
 pub mod rpc;
 pub mod size;
+pub mod subnet;
 pub mod template;
 pub mod time;
 

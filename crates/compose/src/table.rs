@@ -71,7 +71,7 @@ const TOP: &[Key] = &[
     yes("networks.*.ipam.config.[].subnet"),
     yes("networks.*.ipam.config.[].ip_range"),
     yes("networks.*.ipam.config.[].gateway"),
-    no("networks.*.ipam.config.[].aux_addresses", "addresses cannot be set aside"),
+    yes("networks.*.ipam.config.[].aux_addresses"),
     no("networks.*.ipam.options", "the cluster's address allocator has no options"),
     yes("networks.*.external"),
     yes("networks.*.internal"),

@@ -1,7 +1,7 @@
 //! The names of one network. Built by the caller, immutable once it is in the directory.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Every name of one network with its addresses, and the way back for PTR queries.
 ///
@@ -37,6 +37,24 @@ impl Zone {
     /// What a PTR query for `address` answers: `<name>.<network>`.
     pub fn insert_reverse(&mut self, address: IpAddr, name: &str) {
         self.reverse.insert(address, normalised(name));
+    }
+
+    /// Gives everything that has an IPv4 address the IPv6 one that `six` says as well.
+    pub fn add_six(&mut self, six: impl Fn(Ipv4Addr) -> Ipv6Addr) {
+        let other = |address: &IpAddr| match address {
+            IpAddr::V4(address) => Some(IpAddr::V6(six(*address))),
+            IpAddr::V6(_) => None,
+        };
+        for addresses in self.names.values_mut() {
+            let more: Vec<IpAddr> = addresses.iter().filter_map(other).collect();
+            addresses.extend(more);
+        }
+        let more: Vec<(IpAddr, String)> = self
+            .reverse
+            .iter()
+            .filter_map(|(address, name)| Some((other(address)?, name.clone())))
+            .collect();
+        self.reverse.extend(more);
     }
 
     /// The network's name in lower case.

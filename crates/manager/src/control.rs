@@ -165,6 +165,8 @@ control! {
     create_network(CreateNetworkRequest) -> CreateNetworkResponse = network::create;
     list_networks(ListNetworksRequest) -> ListNetworksResponse = network::list;
     get_network(GetNetworkRequest) -> GetNetworkResponse = network::get;
+    update_network(UpdateNetworkRequest) -> UpdateNetworkResponse = network::update;
+    get_address_usage(GetAddressUsageRequest) -> GetAddressUsageResponse = network::usage;
     remove_network(RemoveNetworkRequest) -> RemoveNetworkResponse = network::remove;
 
     create_secret(CreateSecretRequest) -> CreateSecretResponse = secret::create;

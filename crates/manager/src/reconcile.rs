@@ -26,6 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use swarm_raft_store::View;
 
+pub(crate) use allocate::usage;
 pub use plan::Plan;
 pub use runner::{ReconcileError, run, run_by};
 

@@ -297,24 +297,29 @@ fn settings(daemon: &Daemon, wanted: &Wanted<'_>) -> Result<Settings, Status> {
 fn check_pools(request: &InitRequest) -> Result<(), Status> {
     let size = request.subnet_size;
     if size > 29 {
-        let text = format!("subnet size {size} is out of range: want at most 29");
+        let text = format!("subnet size is out of range: {size}, want at most 29");
         return Err(Status::invalid_argument(text));
     }
     for pool in &request.default_addr_pool {
-        let Some((ip, length)) = pool.split_once('/') else {
-            return Err(Status::invalid_argument(format!("invalid address pool \"{pool}\"")));
+        let wrong = |why: &str| {
+            Err(Status::invalid_argument(format!("invalid address pool \"{pool}\": {why}")))
         };
-        let length: u32 = match (ip.parse::<std::net::Ipv4Addr>(), length.parse()) {
-            (Ok(_), Ok(length)) if length <= 32 => length,
-            _ => {
-                let text = format!("invalid address pool \"{pool}\": want an IPv4 subnet");
+        let Ok(ip) = pool.parse::<ipnet::IpNet>() else {
+            return wrong("want a subnet such as 10.20.0.0/16");
+        };
+        if ip.addr() != ip.network() {
+            return wrong(&format!("did you mean {}", ip.trunc()));
+        }
+        match ip {
+            ipnet::IpNet::V6(net) if net.prefix_len() > 64 => {
+                return wrong("subnets of /64 are cut from IPv6 pools");
+            }
+            ipnet::IpNet::V4(net) if size != 0 && size < u32::from(net.prefix_len()) => {
+                let text =
+                    format!("invalid CIDR: \"{pool}\". Subnet size {size} is too small for pool");
                 return Err(Status::invalid_argument(text));
             }
-        };
-        if size != 0 && size < length {
-            let text =
-                format!("invalid CIDR: \"{pool}\". Subnet size {size} is too small for pool");
-            return Err(Status::invalid_argument(text));
+            _ => {}
         }
     }
     Ok(())
@@ -357,5 +362,8 @@ mod tests {
         assert!(check_pools(&request("10.20.0.0/24", 20)).is_err());
         assert!(check_pools(&request("10.20.0.0/16", 30)).is_err());
         assert!(check_pools(&request("nonsense", 24)).is_err());
+        assert!(check_pools(&request("10.20.0.1/16", 24)).is_err());
+        assert!(check_pools(&request("fd00:1::/48", 24)).is_ok());
+        assert!(check_pools(&request("fd00:1::/96", 24)).is_err());
     }
 }

@@ -11,13 +11,14 @@ const SUBSYSTEM: u16 = 1 << 8;
 const GET: u16 = SUBSYSTEM | 1;
 const DELETE: u16 = SUBSYSTEM | 2;
 const FAMILY_IPV4: u8 = 2;
+const FAMILY_IPV6: u8 = 10;
 
 const TUPLE_ORIGINAL: u16 = 1;
 const TUPLE_REPLY: u16 = 2;
 const IP: u16 = 1;
 const PROTO: u16 = 2;
 
-/// One direction of a flow.
+/// One direction of a flow. Of an IPv6 address, the IPv4 address that it carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tuple {
     pub source: Ipv4Addr,
@@ -47,20 +48,40 @@ pub(crate) async fn cut(
     ns: &NetNs,
     wrong: impl Fn(&Flow) -> bool + Send + 'static,
 ) -> Result<usize> {
-    let socket = Socket::netfilter(ns).await?;
-    blocking(move || cut_on(&socket, wrong).context(|| "delete tracked flows".to_owned())).await?
+    cut_all(ns, &[FAMILY_IPV4], wrong).await
 }
 
-fn cut_on(socket: &Socket, wrong: impl Fn(&Flow) -> bool) -> std::io::Result<usize> {
+/// The same for flows of a container, by either of its addresses.
+pub(crate) async fn cut_both(
+    ns: &NetNs,
+    wrong: impl Fn(&Flow) -> bool + Send + 'static,
+) -> Result<usize> {
+    cut_all(ns, &[FAMILY_IPV4, FAMILY_IPV6], wrong).await
+}
+
+async fn cut_all(
+    ns: &NetNs,
+    families: &'static [u8],
+    wrong: impl Fn(&Flow) -> bool + Send + 'static,
+) -> Result<usize> {
+    let socket = Socket::netfilter(ns).await?;
+    let work = move || {
+        let each = families.iter().map(|family| cut_on(&socket, *family, &wrong));
+        each.sum::<std::io::Result<usize>>().context(|| "delete tracked flows".to_owned())
+    };
+    blocking(work).await?
+}
+
+fn cut_on(socket: &Socket, family: u8, wrong: impl Fn(&Flow) -> bool) -> std::io::Result<usize> {
     let mut request = Buffer::default();
-    request.message(GET, FLAG_DUMP, 1, (FAMILY_IPV4, 0), |_| {});
+    request.message(GET, FLAG_DUMP, 1, (family, 0), |_| {});
     let mut flows = Vec::new();
     socket.send(&request)?;
     socket.receive(1, |body| flows.extend(read(netfilter(body)).filter(|flow| wrong(flow))))?;
     let mut deleted = 0;
     for flow in &flows {
         let mut request = Buffer::default();
-        request.message(DELETE, FLAG_ACK, 2, (FAMILY_IPV4, 0), |body| {
+        request.message(DELETE, FLAG_ACK, 2, (family, 0), |body| {
             body.nested(TUPLE_ORIGINAL, |tuple| tuple.raw(&flow.key));
         });
         match socket.ask(&request, 2) {
@@ -96,6 +117,8 @@ fn tuple(bytes: &[u8]) -> Option<Tuple> {
             match (kind, part) {
                 (IP, 1) => source = <[u8; 4]>::try_from(value).ok().map(Ipv4Addr::from),
                 (IP, 2) => target = <[u8; 4]>::try_from(value).ok().map(Ipv4Addr::from),
+                (IP, 3) => source = value.last_chunk::<4>().copied().map(Ipv4Addr::from),
+                (IP, 4) => target = value.last_chunk::<4>().copied().map(Ipv4Addr::from),
                 (PROTO, 1) => protocol = value.first().copied()?,
                 (PROTO, 2) => source_port = u16::from_be_bytes(value.try_into().ok()?),
                 (PROTO, 3) => target_port = u16::from_be_bytes(value.try_into().ok()?),

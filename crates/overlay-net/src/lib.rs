@@ -27,6 +27,7 @@ mod sysctl;
 mod table;
 #[cfg(test)]
 mod testbed;
+mod underlay;
 mod uplink;
 mod wire;
 
@@ -34,5 +35,5 @@ pub use error::NetError;
 pub use node::{NetConfig, NodeNet, VXLAN_PORT};
 pub use table::{
     Applied, Attachment, Balance, HostPort, IDLE_MAX, IngressPort, NetworkTable, Peer, Policy,
-    Protocol, RemoteEndpoint, Sandbox, Vip,
+    Protocol, RemoteEndpoint, Sandbox, Six, Vip,
 };

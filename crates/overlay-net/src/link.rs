@@ -3,8 +3,10 @@
 //! rest of this crate and by the lab.
 
 mod neighbour;
+mod path;
 mod route;
 mod rule;
+mod six;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -24,6 +26,7 @@ use rtnetlink::{
 pub(crate) use self::neighbour::Neighbour;
 pub(crate) use self::route::Route;
 pub(crate) use self::rule::{Detours, Select};
+pub(crate) use self::six::{Neighbour6, Route6};
 use crate::error::{Context, NetError, Result};
 use crate::netns::NetNs;
 
@@ -138,6 +141,12 @@ impl Links {
         self.change(message, || format!("set {name} down")).await
     }
 
+    /// Sets the largest packet of a link, in bytes.
+    pub(crate) async fn set_mtu(&self, name: &str, mtu: u32) -> Result<()> {
+        let message = LinkUnspec::new_with_name(name).mtu(mtu).build();
+        self.change(message, || format!("set the MTU of {name} to {mtu}")).await
+    }
+
     /// Waits until a link that is up really carries packets: an end of a pair that came up before
     /// its peer drops them until the kernel's link watcher has run. Takes one look as a rule.
     pub async fn wait_ready(&self, name: &str) -> Result<()> {
@@ -224,8 +233,12 @@ impl Links {
     ) -> Result<()> {
         let mut request = self.handle.address().add(index, address, prefix).replace();
         if bare {
-            let flags = AddressAttribute::Flags(AddressFlags::Noprefixroute);
-            request.message_mut().attributes.push(flags);
+            let mut flags = AddressFlags::Noprefixroute;
+            if address.is_ipv6() {
+                // Whoever gives out the address knows that nobody else has it.
+                flags |= AddressFlags::Nodad;
+            }
+            request.message_mut().attributes.push(AddressAttribute::Flags(flags));
         }
         request.execute().await.context(|| format!("add address {address}/{prefix}"))
     }

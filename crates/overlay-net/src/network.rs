@@ -3,6 +3,7 @@
 
 mod detour;
 mod plan;
+mod six;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -61,6 +62,9 @@ impl Network {
             links.set_up("lo").await?;
         }
         sysctl::network(&ns).await?;
+        if record.six.is_some() {
+            sysctl::network_six(&ns).await?;
+        }
         let firewall = Firewall::open(&ns).await?;
         Ok(Self { record, links, table: None, firewall, rules: None })
     }
@@ -81,7 +85,9 @@ impl Network {
         let relisted = if changes > 0 { Some(self.links.list().await?) } else { None };
         let links = relisted.as_deref().unwrap_or(links);
         let index = |name: &str| links.iter().find(|l| l.name == name).map(|l| l.index);
-        changes += self.addresses(index("lo")).await?;
+        let lo = index("lo");
+        let lo = lo.ok_or_else(|| NetError::kernel("look up link lo", nix::Error::ENODEV))?;
+        changes += self.addresses(lo).await?;
         let found = Found {
             vxlan: index(&naming::vxlan(self.record.vni)),
             uplink: index(naming::UPLINK_INNER)
@@ -89,6 +95,7 @@ impl Network {
             ports: local.iter().filter_map(|(a, name)| Some((*a, index(name)?))).collect(),
         };
         changes += self.paths(table, &found).await?;
+        changes += self.apply_six(table, lo, &found).await?;
         changes += self.ways_back(table, &found).await?;
         Ok(changes)
     }
@@ -114,7 +121,7 @@ impl Network {
         if dead.is_empty() {
             return Ok(0);
         }
-        conntrack::cut(self.ns(), move |flow| dead.iter().any(|a| flow.touches(*a))).await
+        conntrack::cut_both(self.ns(), move |flow| dead.iter().any(|a| flow.touches(*a))).await
     }
 
     /// Deletes links that would otherwise outlive the namespace for a while, then the pin.
@@ -169,6 +176,10 @@ impl Network {
             self.links.delete(&link.name).await?;
             changes += 1;
         }
+        for link in links.iter().filter(|l| self.is_right(l, host) && l.mtu != self.record.mtu) {
+            self.links.set_mtu(&link.name, self.record.mtu).await?;
+            changes += 1;
+        }
         if self.record.vni != 0 && !links.iter().any(|link| self.is_right(link, host)) {
             self.add_vxlan(host).await?;
             changes += 1;
@@ -189,7 +200,6 @@ impl Network {
         link.name == naming::vxlan(self.record.vni)
             && link.vxlan.as_ref() == Some(&self.vxlan(host))
             && link.mac == Some(naming::node_mac(self.record.node_address))
-            && link.mtu == self.record.mtu
             && link.up
     }
 
@@ -251,8 +261,7 @@ impl Network {
     }
 
     /// The gateway's and this node's own address.
-    async fn addresses(&self, lo: Option<u32>) -> Result<usize> {
-        let lo = lo.ok_or_else(|| NetError::kernel("look up link lo", nix::Error::ENODEV))?;
+    async fn addresses(&self, lo: u32) -> Result<usize> {
         let present = self.links.addresses().await?;
         let mut changes = 0;
         let mut wanted = vec![(lo, self.record.gateway), (lo, self.record.node_address)];

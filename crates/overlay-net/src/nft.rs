@@ -14,7 +14,8 @@ use crate::netns::NetNs;
 use crate::table::Protocol;
 use crate::wire::{Buffer, FLAG_ACK, FLAG_APPEND, FLAG_CREATE, Socket, attributes, blocking};
 
-/// The one table, family `ip`, in every namespace this crate manages.
+/// The one table, of family `ip` (and `ip6` in networks that have IPv6), in every namespace this
+/// crate manages.
 pub(crate) const TABLE: &str = "swarmd";
 
 const SUBSYSTEM: u16 = 10 << 8;
@@ -22,6 +23,7 @@ const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
 const FAMILY_NONE: u8 = 0;
 const FAMILY_IPV4: u8 = 2;
+const FAMILY_IPV6: u8 = 10;
 /// Netfilter subsystem a batch is for.
 const BATCH_FOR: u16 = 10;
 
@@ -72,6 +74,7 @@ pub(crate) struct Type {
 }
 
 pub(crate) const ADDRESS: Type = Type { id: 7, length: 4 };
+pub(crate) const ADDRESS6: Type = Type { id: 8, length: 16 };
 const PROTOCOL: Type = Type { id: 12, length: 4 };
 const PORT: Type = Type { id: 13, length: 4 };
 const INTEGER: Type = Type { id: 4, length: 4 };
@@ -80,6 +83,7 @@ pub(crate) const HARDWARE_ADDRESS: Type = Type { id: 9, length: 6 };
 pub(crate) const ENTRY: Type = Type { id: 4, length: 2 };
 pub(crate) const VERDICT: Type = Type { id: 0xffff_ff00, length: 16 };
 pub(crate) const ADDRESS_ADDRESS: Type = ADDRESS.then(ADDRESS);
+pub(crate) const ADDRESS6_ADDRESS6: Type = ADDRESS6.then(ADDRESS6);
 pub(crate) const PROTOCOL_PORT: Type = PROTOCOL.then(PORT);
 pub(crate) const ADDRESS_PORT: Type = ADDRESS.then(PORT);
 pub(crate) const ADDRESS_PROTOCOL_PORT: Type = ADDRESS.then(PROTOCOL).then(PORT);
@@ -108,13 +112,21 @@ pub(crate) struct Batch {
     sequence: u32,
     last: usize,
     sets: u32,
+    family: u8,
 }
 
 impl Batch {
     pub fn new() -> Self {
         let mut buffer = Buffer::default();
         buffer.message(BATCH_BEGIN, 0, 0, (FAMILY_NONE, BATCH_FOR), |_| {});
-        Self { buffer, sequence: 0, last: 0, sets: 0 }
+        Self { buffer, sequence: 0, last: 0, sets: 0, family: FAMILY_IPV4 }
+    }
+
+    /// What `work` adds is about the table of IPv6.
+    pub fn six(&mut self, work: impl FnOnce(&mut Self)) {
+        self.family = FAMILY_IPV6;
+        work(self);
+        self.family = FAMILY_IPV4;
     }
 
     pub fn is_empty(&self) -> bool {
@@ -202,10 +214,16 @@ impl Batch {
 
     /// Adds an unnamed map from 0, 1, … to addresses; returns its id for [`rule::Rule::pick`].
     pub fn numbered(&mut self, addresses: &[Ipv4Addr]) -> u32 {
-        let id = self.new_set(rule::UNNAMED, INTEGER, Some(ADDRESS), SET_ANONYMOUS | SET_CONSTANT);
+        let addresses: Vec<_> = addresses.iter().map(|a| a.octets().to_vec()).collect();
+        self.numbered_as(ADDRESS, &addresses)
+    }
+
+    /// The same, to values of any kind.
+    pub fn numbered_as(&mut self, kind: Type, values: &[Vec<u8>]) -> u32 {
+        let id = self.new_set(rule::UNNAMED, INTEGER, Some(kind), SET_ANONYMOUS | SET_CONSTANT);
         let elements: Vec<Element> = (0_u32..)
-            .zip(addresses)
-            .map(|(n, a)| (n.to_ne_bytes().to_vec(), Data::Value(a.octets().to_vec())))
+            .zip(values)
+            .map(|(n, value)| (n.to_ne_bytes().to_vec(), Data::Value(value.clone())))
             .collect();
         self.change_elements(NEW_ELEMENTS, FLAG_CREATE, rule::UNNAMED, Some(id), &elements);
         id
@@ -263,7 +281,7 @@ impl Batch {
     fn push(&mut self, kind: u16, flags: u16, body: impl FnOnce(&mut Buffer)) {
         self.sequence += 1;
         self.last = self.buffer.len();
-        self.buffer.message(kind, flags, self.sequence, (FAMILY_IPV4, 0), body);
+        self.buffer.message(kind, flags, self.sequence, (self.family, 0), body);
     }
 
     /// Sends the transaction and waits for its end.

@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ipnet::Ipv4Net;
 use tokio::sync::{Mutex, watch};
 use tokio_util::task::TaskTracker;
 
@@ -24,12 +25,11 @@ use crate::nft::host::HostRules;
 use crate::record::{NetworkRecord, Records, SandboxRecord};
 use crate::reserve::Reservation;
 use crate::table::{Applied, IngressPort, NetworkTable, Protocol, ipv4};
+use crate::underlay::Underlay;
 use crate::uplink;
 
 /// Port of VXLAN, when nothing else is configured.
 pub const VXLAN_PORT: u16 = 4789;
-/// Bytes that VXLAN over IPv4 adds to a packet.
-const VXLAN_OVERHEAD: u32 = 50;
 
 /// Where and how the data plane of one node works.
 #[derive(Clone, Debug)]
@@ -54,8 +54,7 @@ pub struct NodeNet {
 struct Inner {
     host: HostSide,
     records: Records,
-    /// Largest packet of the link that holds the underlay address.
-    underlay_mtu: u32,
+    underlay: Underlay,
     state: Mutex<State>,
     /// Deletions under way.
     background: TaskTracker,
@@ -79,6 +78,8 @@ struct Entry {
     record: SandboxRecord,
     /// Made or verified in full by this daemon.
     ready: bool,
+    /// Per network, the subnets to which its routes lead; none when an earlier daemon made it.
+    routed: BTreeMap<String, Vec<Ipv4Net>>,
     reservations: Vec<Reservation>,
 }
 
@@ -93,6 +94,7 @@ impl NodeNet {
         let mtu = state.network(&table.id)?.record.mtu;
         let mut links = state.network(&table.id)?.links.list().await?;
         let repaired = self.repair_plugs(&state, &table.id, &links).await?;
+        self.route_plugs(&mut state, &table.id).await?;
         if repaired > 0 {
             links = state.network(&table.id)?.links.list().await?;
         }
@@ -160,7 +162,12 @@ impl NodeNet {
     /// Cuts the flows to and from a dead container: new packets go to a living one.
     pub async fn flush_backend(&self, network_id: &str, address: Ipv4Addr) -> Result<usize> {
         let ns = self.inner.state.lock().await.network(network_id)?.ns().clone();
-        conntrack::cut(&ns, move |flow| flow.touches(address)).await
+        conntrack::cut_both(&ns, move |flow| flow.touches(address)).await
+    }
+
+    /// Largest packet of the link that has the data-path address, in bytes.
+    pub async fn underlay_mtu(&self) -> Result<u32> {
+        self.inner.underlay.own(&self.inner.host.links).await
     }
 
     /// Waits for deletions under way. Call before the process ends, or they are left to the next.
@@ -179,8 +186,8 @@ impl NodeNet {
             let id = &table.id;
             return Err(NetError::Invalid(format!("VNI {vni} of network {id} is {other}'s")));
         }
-        let overhead = if table.vni == 0 { 0 } else { VXLAN_OVERHEAD };
-        let mtu = table.mtu.unwrap_or(self.inner.underlay_mtu - overhead);
+        let fresh = !state.networks.contains_key(&table.id);
+        let mtu = self.inner.underlay.fitting(&self.inner.host.links, table, fresh).await?;
         if let Some(network) = state.networks.get_mut(&table.id) {
             network.ns().pin(&self.inner.records.network_pin(&table.id))?;
             let record = NetworkRecord::new(table, mtu, network.record.slot);

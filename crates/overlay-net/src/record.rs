@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::fs;
 
 use crate::error::{Context, NetError, Result};
-use crate::table::{Attachment, HostPort, IngressPort, NetworkTable};
+use crate::table::{Attachment, HostPort, IngressPort, NetworkTable, Six};
 use crate::uplink::Slot;
 
 const NETWORK: &str = "network";
@@ -25,6 +25,8 @@ pub(crate) struct NetworkRecord {
     pub name: String,
     pub vni: u32,
     pub subnet: Ipv4Net,
+    pub more: Vec<Ipv4Net>,
+    pub six: Option<Six>,
     pub gateway: Ipv4Addr,
     pub node_address: Ipv4Addr,
     pub mtu: u32,
@@ -66,6 +68,8 @@ impl NetworkRecord {
             name: table.name.clone(),
             vni: table.vni,
             subnet: table.subnet,
+            more: table.more.clone(),
+            six: table.six,
             gateway: table.gateway,
             node_address: table.node_address,
             mtu,
@@ -73,6 +77,11 @@ impl NetworkRecord {
             ingress: table.ingress,
             slot,
         }
+    }
+
+    /// All IPv4 subnets.
+    pub fn subnets(&self) -> impl Iterator<Item = Ipv4Net> {
+        std::iter::once(self.subnet).chain(self.more.iter().copied())
     }
 }
 

@@ -55,6 +55,34 @@ pub(crate) async fn network(ns: &NetNs) -> Result<()> {
     write(ns, settings).await
 }
 
+/// The same for IPv6. Every neighbour and address is known beforehand: no link-local addresses, no
+/// duplicate detection, no advertisements.
+pub(crate) async fn network_six(ns: &NetNs) -> Result<()> {
+    let settings = vec![
+        must("ipv6/conf/default/addr_gen_mode", "1"),
+        must("ipv6/conf/default/accept_dad", "0"),
+        must("ipv6/conf/default/accept_ra", "0"),
+        must("ipv6/conf/default/disable_ipv6", "0"),
+        must("ipv6/conf/all/accept_ra", "0"),
+        must("ipv6/conf/all/disable_ipv6", "0"),
+        must("ipv6/conf/all/forwarding", "1"),
+        must("ipv6/icmp/ratelimit", "0"),
+    ];
+    write(ns, settings).await
+}
+
+/// A container's link into a network that has IPv6; it comes up without any address of its own.
+pub(crate) async fn sandbox_link_six(ns: &NetNs, link: &str) -> Result<()> {
+    let conf = format!("ipv6/conf/{link}");
+    let settings = vec![
+        must(format!("{conf}/addr_gen_mode"), "1"),
+        must(format!("{conf}/accept_dad"), "0"),
+        must(format!("{conf}/accept_ra"), "0"),
+        must(format!("{conf}/disable_ipv6"), "0"),
+    ];
+    write(ns, settings).await
+}
+
 /// Links between nodes and to the host see sources from anywhere.
 pub(crate) async fn trunk(ns: &NetNs, link: &str) -> Result<()> {
     write(ns, vec![must(format!("ipv4/conf/{link}/rp_filter"), "0")]).await

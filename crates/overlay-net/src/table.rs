@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{NetError, Result};
@@ -29,12 +29,16 @@ pub struct NetworkTable {
     pub vni: u32,
     /// Addresses of the network.
     pub subnet: Ipv4Net,
+    /// More of them; the gateway is in `subnet`.
+    pub more: Vec<Ipv4Net>,
+    /// IPv6, when the network has it.
+    pub six: Option<Six>,
     /// Gateway of every container, the same on all nodes.
     pub gateway: Ipv4Addr,
     /// This node's own address in the network, different on every node (a network of one node may
     /// use the gateway): source of hairpin and ingress connections.
     pub node_address: Ipv4Addr,
-    /// Largest packet of a container in bytes; from the underlay link when absent.
+    /// Largest packet of a container in bytes; what fits on the underlay when absent.
     pub mtu: Option<u32>,
     /// No way out of the network.
     pub internal: bool,
@@ -49,6 +53,15 @@ pub struct NetworkTable {
     pub services: Vec<Vip>,
 }
 
+/// IPv6 of a network: everything that has an IPv4 address has an IPv6 one that follows from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Six {
+    /// Addresses of the network; at most /96.
+    pub subnet: Ipv6Net,
+    /// Gateway of every container, the same on all nodes.
+    pub gateway: Ipv6Addr,
+}
+
 /// Another node of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
@@ -56,6 +69,8 @@ pub struct Peer {
     pub underlay: IpAddr,
     /// The node's own address in the network.
     pub node_address: Ipv4Addr,
+    /// Largest packet that the node's own link can take in bytes, where that is known.
+    pub mtu: Option<u32>,
 }
 
 /// A container on another node.
@@ -201,7 +216,19 @@ impl fmt::Display for Protocol {
     }
 }
 
+impl Six {
+    /// The address of who has `address` in the network: it is in the last 32 bits.
+    pub fn of(&self, address: Ipv4Addr) -> Ipv6Addr {
+        Ipv6Addr::from_bits(self.subnet.network().to_bits() | u128::from(address.to_bits()))
+    }
+}
+
 impl NetworkTable {
+    /// All IPv4 subnets.
+    pub(crate) fn subnets(&self) -> impl Iterator<Item = Ipv4Net> {
+        std::iter::once(self.subnet).chain(self.more.iter().copied())
+    }
+
     /// Refuses tables that cannot be right, naming the value.
     pub(crate) fn check(&self) -> Result<()> {
         naming::check_id("network", &self.id)?;
@@ -220,6 +247,13 @@ impl NetworkTable {
             && !(576..=65_485).contains(&mtu)
         {
             return Err(self.bad(format!("MTU {mtu} is not in 576 to 65485")));
+        }
+        if let Some(six) = self.six
+            && (six.subnet.prefix_len() > 96 || !six.subnet.contains(&six.gateway))
+        {
+            let (subnet, gateway) = (six.subnet, six.gateway);
+            let why = format!("IPv6 gateway {gateway} is not in {subnet}, or that is not a /96");
+            return Err(self.bad(why));
         }
         for (what, address) in [("gateway", self.gateway), ("node address", self.node_address)] {
             self.inside(what, address)?;
@@ -250,10 +284,11 @@ impl NetworkTable {
     }
 
     fn inside(&self, what: &str, address: Ipv4Addr) -> Result<()> {
-        if self.subnet.contains(&address) {
+        if self.subnets().any(|subnet| subnet.contains(&address)) {
             return Ok(());
         }
-        Err(self.bad(format!("{what} {address} is not in subnet {}", self.subnet)))
+        let subnets: Vec<String> = self.subnets().map(|subnet| subnet.to_string()).collect();
+        Err(self.bad(format!("{what} {address} is not in subnet {}", subnets.join(", "))))
     }
 
     fn bad(&self, why: String) -> NetError {

@@ -84,6 +84,10 @@ impl<'a> Converter<'a> {
                 subnet: text("subnet"),
                 ip_range: text("ip_range"),
                 gateway: text("gateway"),
+                reserved: self
+                    .report
+                    .field(&item, "aux_addresses", View::pairs)
+                    .unwrap_or_default(),
             });
         }
         configs

@@ -3,11 +3,14 @@
 use anyhow::Result;
 use clap::Args;
 use serde_json::{Value, json};
-use swarm_api::{InfoResponse, LocalState, NodeRole};
+use swarm_api::{GetClusterRequest, InfoResponse, LocalState, NodeRole};
 
-use crate::client::Client;
+use crate::client::{Client, ask};
 use crate::output;
 use crate::template::Template;
+
+/// Prefix length of every IPv6 subnet that is cut from a pool.
+const SIX: u32 = 64;
 
 /// Flags of `info`.
 #[derive(Args, Debug)]
@@ -21,13 +24,25 @@ impl InfoFlags {
     /// Shows the node's part in its cluster.
     pub async fn run(self, client: &Client) -> Result<()> {
         let info = client.info().await?;
+        let pools = match info.control_available {
+            true => pools(client).await,
+            false => Vec::new(),
+        };
         let text = match self.format.as_deref() {
-            None | Some("") => pretty(&info),
-            Some("json") => shape(&info).to_string(),
-            Some(template) => Template::parse(template)?.render(&shape(&info))?,
+            None | Some("") => pretty(&info, &pools),
+            Some("json") => shape(&info, &pools).to_string(),
+            Some(template) => Template::parse(template)?.render(&shape(&info, &pools))?,
         };
         Ok(output::line(text)?)
     }
+}
+
+/// Where networks get their subnets from, and how large these are. A page without them is better than none.
+async fn pools(client: &Client) -> Vec<(String, u32)> {
+    let cluster = ask!(client, get_cluster, GetClusterRequest {});
+    let cluster = cluster.ok().and_then(|answer| answer.cluster).unwrap_or_default();
+    let size = |pool: &str| if pool.contains(':') { SIX } else { cluster.subnet_size };
+    cluster.default_addr_pool.iter().map(|pool| (pool.clone(), size(pool))).collect()
 }
 
 fn state(info: &InfoResponse) -> &'static str {
@@ -40,7 +55,8 @@ fn state(info: &InfoResponse) -> &'static str {
     }
 }
 
-fn shape(info: &InfoResponse) -> Value {
+fn shape(info: &InfoResponse, pools: &[(String, u32)]) -> Value {
+    let pool = |(base, size): &(String, u32)| json!({"Base": base, "Size": size});
     json!({
         "Name": info.hostname,
         "ServerVersion": info.version,
@@ -52,10 +68,11 @@ fn shape(info: &InfoResponse) -> Value {
         "ControlAvailable": info.control_available,
         "NodeAddr": info.addr,
         "Managers": info.managers,
+        "DefaultAddressPools": pools.iter().map(pool).collect::<Vec<_>>(),
     })
 }
 
-fn pretty(info: &InfoResponse) -> String {
+fn pretty(info: &InfoResponse, pools: &[(String, u32)]) -> String {
     let mut lines = vec![
         format!("Name: {}", info.hostname),
         format!("Version: {}", info.version),
@@ -71,6 +88,10 @@ fn pretty(info: &InfoResponse) -> String {
         if info.role() == NodeRole::Manager {
             lines.push(format!(" Cluster API served: {}", info.control_available));
         }
+        if !pools.is_empty() {
+            lines.push(" Default Address Pools:".into());
+            lines.extend(pools.iter().map(|(base, size)| format!("  {base}, a /{size} each")));
+        }
         lines.push(format!(" Node Address: {}", info.addr));
         lines.push(" Manager Addresses:".into());
         lines.extend(info.managers.iter().map(|manager| format!("  {manager}")));
@@ -85,7 +106,7 @@ mod tests {
     #[test]
     fn a_node_outside_of_clusters_shows_no_cluster() {
         let info = InfoResponse { hostname: "h".into(), version: "1".into(), ..Default::default() };
-        assert_eq!(pretty(&info), "Name: h\nVersion: 1\nSwarm: inactive");
+        assert_eq!(pretty(&info, &[]), "Name: h\nVersion: 1\nSwarm: inactive");
     }
 
     #[test]
@@ -95,6 +116,6 @@ mod tests {
             error: "no route".into(),
             ..Default::default()
         };
-        assert!(pretty(&info).contains("Error: no route"));
+        assert!(pretty(&info, &[]).contains("Error: no route"));
     }
 }

@@ -1,11 +1,12 @@
 //! `swarmctl network ls`.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
 use swarm_api::object::Stored;
 use swarm_api::{ListNetworksRequest, Network};
 
+use super::users;
 use crate::age::rfc3339;
 use crate::client::{Client, ask};
 use crate::filter::FilterSet;
@@ -16,10 +17,12 @@ use crate::order::natural;
 const COLUMNS: &[Column] =
     &[("NETWORK ID", "ID"), ("NAME", "Name"), ("DRIVER", "Driver"), ("SCOPE", "Scope")];
 
+const FILTERS: &[&str] = &["id", "name", "driver", "scope", "type", "dangling", "label"];
+
 /// Flags of `network ls`.
 #[derive(Args, Debug)]
 pub struct LsFlags {
-    /// Only networks with KEY=VALUE: id, name, driver, scope, label
+    /// Only networks with KEY=VALUE: id, name, driver, scope, type, dangling, label
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<String>,
     /// Show ids in full
@@ -32,13 +35,41 @@ pub struct LsFlags {
 impl LsFlags {
     /// Lists networks.
     pub async fn run(self, client: &Client) -> Result<()> {
-        let filters = FilterSet::parse(&self.filter, &["id", "name", "driver", "scope", "label"])?;
+        let filters = FilterSet::parse(&self.filter, FILTERS)?;
+        check(&filters)?;
         let mut networks = ask!(client, list_networks, ListNetworksRequest::default())?.networks;
+        if !filters.values("dangling").is_empty() {
+            let used = users::used(client).await?;
+            let dangles = |n: &Network| !is_builtin(n) && !used.contains(&n.id);
+            networks.retain(|n| filters.allows("dangling", |v| is_true(v) == dangles(n)));
+        }
         networks.retain(|network| keeps(network, &filters));
         networks.sort_by(|a, b| natural(a.name(), b.name()));
         let rows = networks.iter().map(|network| row(network, self.no_trunc)).collect();
         Listing { columns: COLUMNS, rows, key: "ID" }.print(&self.list)
     }
+}
+
+/// Refuses values that nothing could pass.
+fn check(filters: &FilterSet) -> Result<()> {
+    for (key, known) in [
+        ("type", &["custom", "builtin"][..]),
+        ("scope", &["swarm", "local", "global"]),
+        ("dangling", &["true", "false", "1", "0"]),
+    ] {
+        if let Some(wrong) = filters.values(key).iter().find(|v| !known.contains(&v.as_str())) {
+            bail!("invalid filter '{key}={wrong}' (known here: {})", known.join(", "));
+        }
+    }
+    Ok(())
+}
+
+fn is_true(value: &str) -> bool {
+    matches!(value, "true" | "1")
+}
+
+fn is_builtin(network: &Network) -> bool {
+    network.spec.as_ref().is_some_and(|s| s.ingress)
 }
 
 fn keeps(network: &Network, filters: &FilterSet) -> bool {
@@ -47,6 +78,7 @@ fn keeps(network: &Network, filters: &FilterSet) -> bool {
         && filters.allows("name", |name| network.name().contains(name))
         && filters.allows("driver", |d| d == driver)
         && filters.allows("scope", |scope| scope == "swarm")
+        && filters.allows("type", |t| (t == "builtin") == is_builtin(network))
         && filters.labels_match("label", network.labels())
 }
 

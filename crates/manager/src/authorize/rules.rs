@@ -67,7 +67,7 @@ pub fn audience(path: &str) -> Option<Audience> {
 fn control(call: &str) -> Option<Audience> {
     const NOUNS: [&str; 7] = ["Cluster", "Node", "Service", "Task", "Network", "Secret", "Config"];
     const VERBS: [&str; 5] = ["Get", "Create", "Update", "Remove", "List"];
-    const OTHERS: [&str; 3] = ["RotateRootCa", "GetUnlockKey", "GetRecoveryKey"];
+    const OTHERS: [&str; 4] = ["RotateRootCa", "GetUnlockKey", "GetRecoveryKey", "GetAddressUsage"];
     let known = OTHERS.contains(&call)
         || VERBS.iter().any(|verb| {
             let noun = call.strip_prefix(verb).unwrap_or_default();

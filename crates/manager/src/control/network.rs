@@ -1,18 +1,26 @@
 //! Overlay networks. Their VNI, subnet and gateway are allocated by a pass; a subnet that the user names is checked here.
 
-use std::net::Ipv4Addr;
+mod ipam;
 
-use ipnet::Ipv4Net;
 use swarm_api::object::Stored;
 use swarm_api::*;
 use swarm_raft_store::View;
 
 use super::{Door, filter, material, ports};
 use crate::object_id;
+use crate::reconcile;
 use crate::refusal::Refusal;
+
+pub use ipam::meeting;
 
 /// The only driver of networks that span nodes.
 pub const OVERLAY: &str = "overlay";
+/// Docker's name of the option for the MTU.
+const DOCKERS_MTU: &str = "com.docker.network.driver.mtu";
+/// Bytes that VXLAN over IPv4 adds to a packet.
+const OVERHEAD: u32 = 50;
+/// What fits into a datagram beside the headers of VXLAN.
+const LARGEST_MTU: u32 = 65_485;
 
 pub async fn create(
     door: &Door,
@@ -30,7 +38,67 @@ pub async fn create(
         Ok(tx.create(network.clone())?)
     })
     .await?;
-    Ok(CreateNetworkResponse { network: Some(door.written(&id)?) })
+    let network: Network = door.written(&id)?;
+    let warnings = ipam::warnings(&door.store.view(), &network);
+    Ok(CreateNetworkResponse { network: Some(network), warnings })
+}
+
+/// Changes labels, and grows subnets; the rest of a network is what its tasks were started with.
+pub async fn update(
+    door: &Door,
+    request: UpdateNetworkRequest,
+) -> Result<UpdateNetworkResponse, Refusal> {
+    let missing = || {
+        let id = &request.network_id;
+        Refusal::Invalid(format!("the update of network {id} carries no spec"))
+    };
+    let wanted = checked(request.spec.clone().ok_or_else(missing)?)?;
+    let network: Network = door
+        .change(&request.network_id, |tx| {
+            let mut network = tx.view().resolve::<Network>(&request.network_id)?.clone();
+            let id = network.id.clone();
+            let spec = network.spec.clone().unwrap_or_default();
+            let without = |spec: &NetworkSpec| {
+                let annotations = spec.annotations.clone().unwrap_or_default();
+                let annotations = Annotations { labels: Default::default(), ..annotations };
+                NetworkSpec { annotations: Some(annotations), ipam: vec![], ..spec.clone() }
+            };
+            if without(&spec) != without(&wanted) {
+                let name = network.name();
+                return Err(Refusal::Invalid(format!(
+                    "network {name}: only updates to labels, and subnets that grow, are allowed"
+                )));
+            }
+            ipam::refuse_shrinking(&network, &wanted)?;
+            network.spec = Some(wanted.clone());
+            ipam::refuse_overlaps(tx.view(), &network)?;
+            ipam::refuse_meetings(tx.view(), &network)?;
+            material::expect_version(&mut network, request.version);
+            tx.update(network)?;
+            Ok(id)
+        })
+        .await?;
+    let warnings = ipam::warnings(&door.store.view(), &network);
+    Ok(UpdateNetworkResponse { network: Some(network), warnings })
+}
+
+/// Who has how many addresses.
+pub async fn usage(
+    door: &Door,
+    request: GetAddressUsageRequest,
+) -> Result<GetAddressUsageResponse, Refusal> {
+    let view = door.view().await?;
+    let service = match request.service.as_str() {
+        "" => None,
+        service => Some(view.resolve::<Service>(service)?),
+    };
+    let mut wanted = Vec::new();
+    for network in &request.networks {
+        wanted.push(view.resolve::<Network>(network)?.id.clone());
+    }
+    let mut usage = reconcile::usage(&view, service.map(|s| (s, request.replicas)));
+    usage.networks.retain(|n| wanted.is_empty() || wanted.contains(&n.network_id));
+    Ok(usage)
 }
 
 pub async fn list(
@@ -96,7 +164,8 @@ fn checked(mut spec: NetworkSpec) -> Result<NetworkSpec, Refusal> {
     let name = spec.annotations.as_ref().map_or("", |a| &a.name).to_owned();
     name::local(&name).map_err(|e| Refusal::Invalid(e.to_string()))?;
     if name::is_node_network(&name) {
-        return Err(Refusal::Taken(format!("network with name {name} already exists")));
+        let text = format!("operation is not permitted on predefined {name} network");
+        return Err(Refusal::Invalid(text));
     }
     if spec.driver.is_empty() {
         OVERLAY.clone_into(&mut spec.driver);
@@ -107,14 +176,15 @@ fn checked(mut spec: NetworkSpec) -> Result<NetworkSpec, Refusal> {
             spec.driver
         )));
     }
-    if spec.ipv6 {
-        return Err(Refusal::NotBuilt(format!("network {name}: ipv6 is not built yet")));
+    if spec.ingress && spec.ipv6 {
+        let text = format!("network {name}: IPv6 of the ingress network is not built yet");
+        return Err(Refusal::NotBuilt(text));
     }
     if spec.ingress && spec.attachable {
         return Err(Refusal::Invalid("ingress network cannot be attachable".into()));
     }
     check_options(&name, &spec)?;
-    check_ipam(&name, &spec.ipam)?;
+    ipam::check(&name, &spec)?;
     Ok(spec)
 }
 
@@ -128,7 +198,7 @@ fn check_options(name: &str, spec: &NetworkSpec) -> Result<(), Refusal> {
                      to false"
                 )));
             }
-            ("com.docker.network.driver.mtu", value) if value.parse::<u16>().is_ok() => {}
+            ("mtu" | DOCKERS_MTU, value) => check_mtu(name, spec, value)?,
             _ => {
                 return Err(Refusal::Invalid(format!(
                     "network {name}: driver option {key}={value} is not supported"
@@ -139,43 +209,34 @@ fn check_options(name: &str, spec: &NetworkSpec) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_ipam(name: &str, ipam: &[IpamConfig]) -> Result<(), Refusal> {
-    let Some(config) = ipam.first() else { return Ok(()) };
-    if ipam.len() > 1 {
-        let text =
-            format!("network {name}: only one subnet is supported, {} are given", ipam.len());
-        return Err(Refusal::NotBuilt(text));
+/// From what every IP host must take to the largest datagram that VXLAN can carry.
+fn check_mtu(name: &str, spec: &NetworkSpec, value: &str) -> Result<(), Refusal> {
+    let least = if spec.ipv6 { 1280 } else { 576 };
+    match value.parse::<u32>() {
+        Ok(mtu) if (least..=LARGEST_MTU).contains(&mtu) => Ok(()),
+        _ => Err(Refusal::Invalid(format!(
+            "network {name}: mtu {value} is out of range, want {least} to {LARGEST_MTU}"
+        ))),
     }
-    if config.subnet.is_empty() {
-        let text = "every ip-range or gateway must have a corresponding subnet";
-        return Err(Refusal::Invalid(format!("network {name}: {text}")));
+}
+
+/// Refuses an MTU for which no node's underlay is wide enough.
+fn refuse_unfit(view: &View, new: &Network) -> Result<(), Refusal> {
+    let options = new.spec.as_ref().map(|s| &s.driver_opts);
+    let asked = options.and_then(|o| o.get("mtu").or_else(|| o.get(DOCKERS_MTU)));
+    let Some(asked) = asked.and_then(|text| text.parse::<u32>().ok()) else { return Ok(()) };
+    let told = view.all::<Node>().map(|n| n.description.as_ref().map_or(0, |d| d.data_path_mtu));
+    let told: Vec<u32> = told.collect();
+    let widest = told.iter().max().copied().unwrap_or_default();
+    let most = widest.saturating_sub(OVERHEAD);
+    match told.contains(&0) || asked <= most {
+        true => Ok(()),
+        false => Err(Refusal::Invalid(format!(
+            "network {}: mtu {asked} is out of range: no node's underlay carries more than {widest} \
+             bytes, of which VXLAN takes {OVERHEAD}, so {most} is the most",
+            new.name()
+        ))),
     }
-    let bad = |what: &str, text: &str| {
-        Refusal::Invalid(format!(
-            "network {name}: {what} {text} is not valid or not in {}",
-            config.subnet
-        ))
-    };
-    let subnet: Ipv4Net = config.subnet.parse().map_err(|_| bad("subnet", &config.subnet))?;
-    if subnet.prefix_len() > 29 {
-        let text = format!("network {name}: subnet {subnet} is too small, /29 is the smallest");
-        return Err(Refusal::Invalid(text));
-    }
-    if subnet.addr() != subnet.network() {
-        return Err(Refusal::Invalid(format!(
-            "network {name}: {subnet} has host bits set, did you mean {}",
-            subnet.trunc()
-        )));
-    }
-    let gateway = config.gateway.parse::<Ipv4Addr>();
-    if !config.gateway.is_empty() && !gateway.is_ok_and(|g| subnet.contains(&g)) {
-        return Err(bad("gateway", &config.gateway));
-    }
-    let range = config.ip_range.parse::<Ipv4Net>();
-    if !config.ip_range.is_empty() && !range.is_ok_and(|r| subnet.contains(&r)) {
-        return Err(bad("ip-range", &config.ip_range));
-    }
-    Ok(())
 }
 
 fn refuse_conflicts(view: &View, new: &Network) -> Result<(), Refusal> {
@@ -189,27 +250,6 @@ fn refuse_conflicts(view: &View, new: &Network) -> Result<(), Refusal> {
         let text = format!("ingress network ({}) is already present", other.id);
         return Err(Refusal::Conflict(text));
     }
-    let Some(wanted) = subnet_of(new) else { return Ok(()) };
-    let overlap = view.all::<Network>().find_map(|other| {
-        let theirs = subnet_of(other)?;
-        (theirs.contains(&wanted) || wanted.contains(&theirs)).then_some((other, theirs))
-    });
-    match overlap {
-        None => Ok(()),
-        Some((other, theirs)) => Err(Refusal::Conflict(format!(
-            "subnet {wanted} of network {} overlaps with subnet {theirs} of network {}",
-            new.name(),
-            other.name()
-        ))),
-    }
-}
-
-/// As allocated, else as wished.
-fn subnet_of(network: &Network) -> Option<Ipv4Net> {
-    let wished = network.spec.as_ref().and_then(|s| s.ipam.first()).map(|c| c.subnet.as_str());
-    let text = match network.subnet.is_empty() {
-        false => &network.subnet,
-        true => wished?,
-    };
-    text.parse().ok()
+    refuse_unfit(view, new)?;
+    ipam::refuse_overlaps(view, new)
 }

@@ -4,7 +4,7 @@ use swarm_api::object::Stored;
 use swarm_api::{Config, Network, Secret, ServiceSpec, name};
 use swarm_raft_store::{ResolveError, View};
 
-use super::ports;
+use super::{network, ports};
 use crate::refusal::Refusal;
 
 /// The spec with ids in place of names. Predefined node-local networks keep their names.
@@ -47,6 +47,7 @@ fn networks(view: &View, spec: &mut ServiceSpec) -> Result<(), Refusal> {
     }
     let Some(task) = &mut spec.task else { return Ok(()) };
     let mut seen: Vec<String> = Vec::new();
+    let mut overlays: Vec<&Network> = Vec::new();
     for attachment in &mut task.networks {
         let wanted = attachment.target.clone();
         if !name::is_node_network(&wanted) {
@@ -55,6 +56,15 @@ fn networks(view: &View, spec: &mut ServiceSpec) -> Result<(), Refusal> {
                 let text = "service cannot be explicitly attached to the ingress network";
                 return Err(Refusal::Invalid(text.into()));
             }
+            if let Some((other, ours, theirs)) = network::meeting(found, overlays.iter().copied()) {
+                return Err(Refusal::Conflict(format!(
+                    "a service cannot be on network {} and on network {}: their subnets {ours} and \
+                     {theirs} overlap",
+                    found.name(),
+                    other.name()
+                )));
+            }
+            overlays.push(found);
             attachment.target = found.id.clone();
         }
         if seen.contains(&attachment.target) {

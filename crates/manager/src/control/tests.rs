@@ -4,6 +4,7 @@ use swarm_raft_store::StoreError;
 
 use super::*;
 
+mod networks;
 mod nodes;
 mod requests;
 mod services;
@@ -124,17 +125,6 @@ async fn data_outside_the_limits_is_refused() {
         let refusal = secret::create(&door, request).await.unwrap_err();
         assert!(refusal.to_string().contains("less than 512000 bytes"), "{refusal}");
     }
-}
-
-#[tokio::test]
-async fn overlapping_subnets_name_both_networks() {
-    let door = door().await;
-    make_network(&door, "front", "10.9.0.0/16").await.unwrap();
-    let refusal = make_network(&door, "back", "10.9.1.0/24").await.unwrap_err();
-    let text = refusal.to_string();
-    assert!(text.contains("front") && text.contains("back"), "{text}");
-    let refusal = make_network(&door, "host", "").await.unwrap_err();
-    assert_eq!(refusal.to_string(), "network with name host already exists");
 }
 
 #[tokio::test]

@@ -125,6 +125,9 @@ fn own(
             vni: network.vni,
             subnet: network.subnet.clone(),
             gateway: network.gateway.clone(),
+            more_subnets: network.more_subnets.clone(),
+            subnet6: network.subnet6.clone(),
+            gateway6: network.gateway6.clone(),
             node_address: address.map_or_else(String::new, |a| a.address.clone()),
         });
         found.insert(Key::Network(network.id.clone()), wrap(item));
@@ -161,6 +164,7 @@ fn add_peer(peer: &Node, networks: &BTreeSet<String>, found: &mut BTreeMap<Key, 
         hostname: description.hostname.clone(),
         data_path_addr: description.data_path_addr.clone(),
         listen_addr: description.listen_addr.clone(),
+        data_path_mtu: description.data_path_mtu,
         attachments: shared.cloned().collect(),
         ready: peer.is_ready(),
     });

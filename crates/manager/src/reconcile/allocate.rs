@@ -9,14 +9,17 @@ mod node;
 mod pool;
 mod port;
 mod service;
+mod six;
 mod subnet;
 mod task;
+mod usage;
 
 pub(super) use node::attach_node;
 pub(super) use pool::Pools;
 pub(super) use service::allocate_service;
 pub(super) use subnet::allocate_networks;
 pub(super) use task::attach_task;
+pub(crate) use usage::usage;
 
 use swarm_api::Network;
 

@@ -28,7 +28,9 @@ const GET_ROUTE: u16 = libc::RTM_GETROUTE;
 const FAMILY_IPV4: u8 = libc::AF_INET as u8;
 const TABLE_MAIN: u32 = libc::RT_TABLE_MAIN as u32;
 /// `struct rtmsg`, in bytes: family, prefix length, …, table at 4, kind at 7.
-const HEADER: usize = 12;
+pub(super) const HEADER: usize = 12;
+/// Where the family is in it.
+pub(super) const FAMILY_AT: usize = 0;
 
 /// Where packets to one prefix go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,7 +73,9 @@ impl Links {
     /// Adds or replaces many routes with few system calls.
     pub(crate) async fn set_routes(&self, routes: Vec<(Ipv4Net, Route)>) -> Result<()> {
         let what = format!("add {} routes", routes.len());
-        self.ns.run(move || set_here(&routes)).await?.context(|| what)
+        let messages: Vec<RouteMessage> =
+            routes.iter().map(|(to, route)| route.message(*to)).collect();
+        self.ns.run(move || put_here(&messages)).await?.context(|| what)
     }
 
     /// Deletes the route to one prefix; absent is fine.
@@ -127,16 +131,23 @@ fn base(to: Ipv4Net) -> RouteMessageBuilder<Ipv4Addr> {
     RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to.network(), to.prefix_len())
 }
 
-fn set_here(routes: &[(Ipv4Net, Route)]) -> io::Result<()> {
-    set_on(&Socket::open_here(SockProtocol::NetlinkRoute)?, routes, TABLE_MAIN)
-}
-
 /// Adds or replaces routes of one table.
 pub(super) fn set_on(socket: &Socket, routes: &[(Ipv4Net, Route)], table: u32) -> io::Result<()> {
+    let messages: Vec<RouteMessage> =
+        routes.iter().map(|(to, route)| in_table(*route, *to, table)).collect();
+    put_on(socket, &messages)
+}
+
+/// Adds or replaces routes in the namespace of the calling thread.
+pub(super) fn put_here(routes: &[RouteMessage]) -> io::Result<()> {
+    put_on(&Socket::open_here(SockProtocol::NetlinkRoute)?, routes)
+}
+
+fn put_on(socket: &Socket, routes: &[RouteMessage]) -> io::Result<()> {
     for part in routes.chunks(ROUTES_PER_CALL) {
         let (mut batch, mut last) = (Buffer::default(), 0);
-        for (to, route) in part {
-            let message = RouteNetlinkMessage::NewRoute(in_table(*route, *to, table));
+        for route in part {
+            let message = RouteNetlinkMessage::NewRoute(route.clone());
             last = batch.len();
             put(&mut batch, &message, FLAG_CREATE | FLAG_REPLACE);
         }
@@ -185,7 +196,7 @@ pub(super) fn list_on(socket: &Socket) -> io::Result<BTreeMap<(u32, Ipv4Net), Ro
     let mut request = Buffer::default();
     request.plain(GET_ROUTE, FLAG_DUMP, 1, |body| {
         let mut header = [0; HEADER];
-        header[0] = FAMILY_IPV4;
+        header[FAMILY_AT] = FAMILY_IPV4;
         body.raw(&header);
     });
     let mut routes = BTreeMap::new();

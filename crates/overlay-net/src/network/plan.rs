@@ -46,7 +46,9 @@ impl Plan {
 pub(crate) fn plan(table: &NetworkTable, found: &Found) -> Plan {
     let mut plan = Plan { vxlan: found.vxlan, ..Plan::default() };
     // An address nobody has is refused at once, and never leaves by the uplink.
-    plan.routes.insert(table.subnet.trunc(), Route::Unreachable);
+    for subnet in table.subnets() {
+        plan.routes.insert(subnet.trunc(), Route::Unreachable);
+    }
     if let Some(link) = found.vxlan {
         let mut gateways = BTreeMap::new();
         for peer in &table.peers {
@@ -92,7 +94,8 @@ pub(crate) fn rules(
 ) -> NetworkRules {
     let uplink = (!record.internal).then(|| uplink::network_end(record.slot));
     let base = Base {
-        subnet: record.subnet.trunc(),
+        subnets: record.subnets().map(|subnet| subnet.trunc()).collect(),
+        six: record.six,
         node_address: record.node_address,
         uplink,
         ingress: record.ingress.then(|| naming::vxlan(record.vni)),
@@ -153,6 +156,8 @@ mod tests {
             name: "web".to_owned(),
             vni: 4097,
             subnet: "10.0.1.0/24".parse().unwrap(),
+            more: vec![],
+            six: None,
             gateway: "10.0.1.1".parse().unwrap(),
             node_address: "10.0.1.2".parse().unwrap(),
             mtu: None,
@@ -161,6 +166,7 @@ mod tests {
             peers: vec![Peer {
                 underlay: "192.0.2.2".parse().unwrap(),
                 node_address: "10.0.1.3".parse().unwrap(),
+                mtu: None,
             }],
             endpoints: vec![RemoteEndpoint {
                 address: "10.0.1.9".parse().unwrap(),

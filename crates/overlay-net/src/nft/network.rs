@@ -3,6 +3,7 @@
 //! has is in `entry`.
 
 mod entry;
+mod six;
 
 pub(crate) use self::entry::UPLINK_ENTRY;
 
@@ -13,12 +14,12 @@ use ipnet::Ipv4Net;
 
 use super::rule::Rule;
 use super::{
-    ADDRESS, ADDRESS_ADDRESS, ADDRESS_PORT, Batch, Data, Element, Hook, POSTROUTING, PREROUTING,
-    PROTOCOL_PORT, VERDICT, address_port, port_key,
+    ADDRESS, ADDRESS_ADDRESS, ADDRESS_PORT, Batch, Data, Element, FORWARD, Hook, POSTROUTING,
+    PREROUTING, PROTOCOL_PORT, VERDICT, address_port, port_key,
 };
 use crate::link::Mac;
 use crate::naming::UPLINK_INNER;
-use crate::table::{Balance, Protocol};
+use crate::table::{Balance, Protocol, Six};
 
 /// Virtual address to chain; ingress port to chain; host port to container; container to itself.
 const VIPS: &str = "vips";
@@ -27,6 +28,7 @@ const HOST: &str = "host";
 const SELF: &str = "self";
 
 const BEFORE: Hook = Hook { kind: "nat", point: PREROUTING, priority: -100 };
+const CLAMP: Hook = Hook { kind: "filter", point: FORWARD, priority: -150 };
 const AFTER: Hook = Hook { kind: "nat", point: POSTROUTING, priority: 100 };
 
 /// What a network's rules depend on. Two equal values mean equal rules.
@@ -46,7 +48,8 @@ pub(crate) struct NetworkRules {
 /// The part whose change replaces the whole table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Base {
-    pub subnet: Ipv4Net,
+    pub subnets: Vec<Ipv4Net>,
+    pub six: Option<Six>,
     pub node_address: Ipv4Addr,
     /// The network's end of its uplink, when it has one.
     pub uplink: Option<Ipv4Addr>,
@@ -82,6 +85,7 @@ impl NetworkRules {
             entry::sets(&mut batch);
         }
         self.base.chains(&mut batch);
+        six::replace(&mut batch, self);
         let base = self.base.clone();
         self.differ(&Self { base, ..Self::default() }, &mut batch);
         batch
@@ -102,18 +106,20 @@ impl NetworkRules {
         change_host(batch, &old.host, &self.host);
         change_self(batch, &old.targets, &self.targets);
         entry::change(batch, old, self);
+        six::change(batch, self.base.six, &old.targets, &self.targets);
     }
 }
 
 impl Default for Base {
     fn default() -> Self {
         let nowhere = Ipv4Addr::UNSPECIFIED;
-        Self { subnet: Ipv4Net::default(), node_address: nowhere, uplink: None, ingress: None }
+        Self { subnets: vec![], six: None, node_address: nowhere, uplink: None, ingress: None }
     }
 }
 
 impl Base {
     fn chains(&self, batch: &mut Batch) {
+        clamp(batch);
         batch.chain("before", Some(BEFORE));
         batch.chain("after", Some(AFTER));
         let outside = || Rule::new().entering(UPLINK_INNER);
@@ -129,8 +135,10 @@ impl Base {
             Some(trunk) => entry::rules(batch, trunk),
             // A container answers to this node when its own route leads elsewhere.
             None if self.uplink.is_some() => {
-                let foreign = outside().source_in(self.subnet);
-                batch.rule("after", &foreign.rewrite_source(self.node_address));
+                for subnet in &self.subnets {
+                    let foreign = outside().source_in(*subnet);
+                    batch.rule("after", &foreign.rewrite_source(self.node_address));
+                }
             }
             None => {}
         }
@@ -194,6 +202,12 @@ fn timeout(seconds: u32) -> String {
 fn timeouts(targets: &Targets) -> BTreeMap<u32, ()> {
     let used = targets.values().filter(|target| !target.backends.is_empty());
     used.filter_map(|target| Some((target.balance.idle?, ()))).collect()
+}
+
+/// Connections fit the way also when one of their ends does not know how narrow it is.
+fn clamp(batch: &mut Batch) {
+    batch.chain("clamp", Some(CLAMP));
+    batch.rule("clamp", &Rule::new().clamp_mss());
 }
 
 type Targets = BTreeMap<Entry, Target>;

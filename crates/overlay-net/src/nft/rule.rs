@@ -3,6 +3,9 @@
 
 mod track;
 
+mod clamp;
+mod six;
+
 use std::net::Ipv4Addr;
 
 use crate::table::Policy;
@@ -211,10 +214,15 @@ impl Rule {
 
     /// The hash of the first register, in its place.
     fn hash(self, count: usize) -> Self {
+        self.hash_of(4, count)
+    }
+
+    /// The hash of so many bytes of the first registers.
+    fn hash_of(self, length: u32, count: usize) -> Self {
         self.expression("hash", |body| {
             body.number(1, FIRST);
             body.number(2, FIRST);
-            body.number(3, 4);
+            body.number(3, length);
             body.number(4, count as u32);
             body.number(5, HASH_SEED);
             body.number(7, HASH_JENKINS);

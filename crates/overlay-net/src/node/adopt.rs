@@ -1,14 +1,13 @@
 //! Start of the data plane: takes over what an earlier daemon left, removes what nobody recorded.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
 use super::{Entry, Inner, Links, NetConfig, NodeNet, State, netns};
-use crate::error::{NetError, Result};
+use crate::error::Result;
 use crate::netns::NetNs;
 use crate::network::{HostSide, Network};
 use crate::nft::Firewall;
@@ -16,9 +15,7 @@ use crate::record::Records;
 use crate::reserve::reserve;
 use crate::sysctl;
 use crate::table::ipv4;
-
-/// Largest packet of a link that has no real limit.
-const ETHERNET_MTU: u32 = 1500;
+use crate::underlay::Underlay;
 
 impl NodeNet {
     /// Opens the data plane. Namespaces, links and published ports of an earlier daemon are taken
@@ -41,27 +38,14 @@ impl NodeNet {
             firewall: Firewall::open(&host_ns).await?,
             rules: None,
         };
-        let underlay_mtu = mtu_of(&links, underlay).await?;
+        let paths = Underlay::open(&links, underlay).await?;
         let host = HostSide { links, underlay, vxlan_port: config.vxlan_port };
         let (state, background) = (Mutex::new(state), TaskTracker::new());
-        let inner = Inner { host, records, underlay_mtu, state, background };
+        let inner = Inner { host, records, underlay: paths, state, background };
         let node = Self { inner: Arc::new(inner) };
         node.set_host_rules(&mut *node.inner.state.lock().await).await?;
         Ok(node)
     }
-}
-
-async fn mtu_of(links: &Links, underlay: Ipv4Addr) -> Result<u32> {
-    let addresses = links.addresses().await?;
-    let Some((index, _)) = addresses.into_iter().find(|(_, address)| *address == underlay) else {
-        return Err(NetError::Invalid(format!(
-            "data-path address {underlay} is on no link of this host"
-        )));
-    };
-    let all = links.list().await?;
-    let mtu = all.into_iter().find(|link| link.index == index).map(|link| link.mtu);
-    // Only the loopback link has more than any wire, and nothing goes over it to another node.
-    Ok(mtu.filter(|mtu| *mtu < 65_000).unwrap_or(ETHERNET_MTU))
 }
 
 async fn adopt_networks(records: &Records) -> Result<BTreeMap<String, Network>> {
@@ -102,7 +86,7 @@ async fn adopt_sandboxes(records: &Records, host: &NetNs) -> Result<BTreeMap<Str
                 Err(error) => tracing::warn!(sandbox = id, %error, "host port not held again"),
             }
         }
-        sandboxes.insert(id, Entry { record, ready: false, reservations });
+        sandboxes.insert(id, Entry { record, ready: false, routed: BTreeMap::new(), reservations });
     }
     for id in records.sandbox_pins().await? {
         if !sandboxes.contains_key(&id) {

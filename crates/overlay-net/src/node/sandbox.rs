@@ -1,9 +1,10 @@
 //! Containers' network namespaces: made at once, deleted in the background because the kernel
 //! takes about 40 ms per link.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 
+use ipnet::Ipv4Net;
 use tokio::sync::watch;
 
 use super::{Entry, NodeNet, State};
@@ -109,8 +110,13 @@ impl NodeNet {
                 return Err(NetError::Invalid(format!("sandbox {id} is on {network} twice")));
             }
         }
+        let mut routed = BTreeMap::new();
+        for attachment in &attachments {
+            let subnets = state.network(&attachment.network_id)?.record.subnets().collect();
+            routed.insert(attachment.network_id.clone(), subnets);
+        }
         let record = SandboxRecord { id: id.to_owned(), attachments, ports: vec![] };
-        let mut sandbox = Entry { record, ready: false, reservations: vec![] };
+        let mut sandbox = Entry { record, ready: false, routed, reservations: vec![] };
         for port in ports {
             self.publish(state, &mut sandbox, port).await?;
         }
@@ -196,20 +202,46 @@ impl NodeNet {
         links: &[Link],
     ) -> Result<usize> {
         let outer = &state.network(network)?.links;
-        let present: BTreeSet<_> = links.iter().map(|link| link.name.as_str()).collect();
+        let present: BTreeMap<_, _> = links.iter().map(|link| (link.name.as_str(), link)).collect();
         let mut repaired = 0;
         for record in state.sandboxes.values().map(|sandbox| &sandbox.record) {
             let attached = record.attachments.iter().position(|a| a.network_id == network);
             let Some(position) = attached else { continue };
             let plug = state.plug(record, position)?;
-            if !present.contains(plug.near().as_str()) {
-                let pin = self.inner.records.sandbox_pin(&record.id);
-                let inner = Links::open(&NetNs::open(&pin)?).await?;
-                plug.insert(outer, &inner).await?;
-                repaired += 1;
+            let near = present.get(plug.near().as_str());
+            if near.is_some_and(|link| link.mtu == plug.network.mtu) {
+                continue;
             }
+            let pin = self.inner.records.sandbox_pin(&record.id);
+            let inner = Links::open(&NetNs::open(&pin)?).await?;
+            match near {
+                Some(_) => plug.resize(outer, &inner).await?,
+                None => plug.insert(outer, &inner).await?,
+            }
+            repaired += 1;
         }
         Ok(repaired)
+    }
+
+    /// Leads the containers of a network to the subnets that it got since they were made.
+    pub(super) async fn route_plugs(&self, state: &mut State, network: &str) -> Result<()> {
+        let subnets: Vec<Ipv4Net> = state.network(network)?.record.subnets().collect();
+        let behind = |sandbox: &&Entry| {
+            let attached = sandbox.record.attachments.iter().any(|a| a.network_id == network);
+            attached && sandbox.routed.get(network) != Some(&subnets)
+        };
+        let behind: Vec<String> =
+            state.sandboxes.values().filter(behind).map(|s| s.record.id.clone()).collect();
+        for id in behind {
+            let pin = self.inner.records.sandbox_pin(&id);
+            let inner = Links::open(&NetNs::open(&pin)?).await?;
+            for plug in state.plugs(&id)?.iter().filter(|plug| plug.network.id == network) {
+                plug.route_subnets(&inner).await?;
+            }
+            let routed = &mut state.sandbox_mut(&id)?.routed;
+            routed.insert(network.to_owned(), subnets.clone());
+        }
+        Ok(())
     }
 
     /// Takes a sandbox out of state and rules, and deletes it in the background.
@@ -252,7 +284,7 @@ impl NodeNet {
             let taken_over = self.inner.state.lock().await.holder_of(network, address).is_some();
             if !taken_over {
                 let address = ipv4("address", address)?;
-                conntrack::cut(links.ns(), move |flow| flow.touches(address)).await?;
+                conntrack::cut_both(links.ns(), move |flow| flow.touches(address)).await?;
             }
             links.delete(&naming::port(network, id)).await?;
         }
@@ -284,7 +316,7 @@ impl State {
     fn check_attachment(&self, id: &str, attachment: &Attachment) -> Result<()> {
         let network = &self.network(&attachment.network_id)?.record;
         let address = ipv4("an address of a container", attachment.address)?;
-        if !network.subnet.contains(&address) {
+        if !network.subnets().any(|subnet| subnet.contains(&address)) {
             let (name, subnet) = (&network.name, network.subnet);
             return Err(NetError::Invalid(format!(
                 "address {address} of sandbox {id} is not in subnet {subnet} of network {name}"

@@ -4,6 +4,8 @@ mod balance;
 mod cost;
 mod ingress;
 mod lifecycle;
+mod mtu;
 mod outside;
+mod six;
 mod vips;
 mod world;

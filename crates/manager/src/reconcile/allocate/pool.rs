@@ -1,12 +1,12 @@
-//! Free addresses per network, as one pass sees them: tasks and nodes count up from the bottom of the range, virtual
+//! Free addresses per network, as one pass sees them: tasks and nodes count up from the bottom of the ranges, virtual
 //! addresses of services down from the top.
 
 use std::collections::{BTreeMap, HashSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 
 use ipnet::Ipv4Net;
-use swarm_api::Network;
+use swarm_api::{IpamConfig, Network, subnet};
 
 use super::is_overlay;
 use super::subnet::no_subnet;
@@ -17,16 +17,17 @@ pub(in crate::reconcile) struct Pools {
     pools: BTreeMap<String, Pool>,
 }
 
-struct Pool {
+pub(super) struct Pool {
     name: String,
-    subnet: Ipv4Net,
-    range: RangeInclusive<u32>,
+    subnets: Vec<Ipv4Net>,
+    ranges: Vec<RangeInclusive<u32>>,
     held: HashSet<u32>,
     /// Of tasks that have ended but are remembered: taken only when nothing else is free, since names and connections
     /// that point there may linger.
     warm: HashSet<u32>,
-    low: u32,
-    high: u32,
+    /// How many addresses were looked at from below, and from above.
+    low: u64,
+    high: u64,
 }
 
 impl Pools {
@@ -83,6 +84,10 @@ impl Pools {
         }
     }
 
+    pub(super) fn get(&self, network_id: &str) -> Option<&Pool> {
+        self.pools.get(network_id)
+    }
+
     fn taken(
         &mut self,
         draft: &Draft<'_>,
@@ -101,54 +106,105 @@ impl Pools {
 
 impl Pool {
     fn of(network: &Network) -> Option<Pool> {
-        let subnet: Ipv4Net = network.subnet.parse().ok()?;
-        let asked = network.spec.as_ref().and_then(|s| s.ipam.first());
-        let within = asked.and_then(|c| c.ip_range.parse::<Ipv4Net>().ok()).unwrap_or(subnet);
-        let first = u32::from(subnet.network()).saturating_add(1).max(within.network().into());
-        let last = u32::from(subnet.broadcast()).saturating_sub(1).min(within.broadcast().into());
-        let gateway = network.gateway.parse::<Ipv4Addr>().ok().map(u32::from);
-        Some(Pool {
+        let subnets = network.subnets();
+        if subnets.is_empty() {
+            return None;
+        }
+        let ipam = network.spec.as_ref().map_or(&[][..], |s| &s.ipam);
+        let ranges: Vec<_> = subnets.iter().map(|subnet| range(subnet, ipam)).collect();
+        let mut pool = Pool {
             name: name_of(network).to_owned(),
-            subnet,
-            range: first..=last,
-            held: gateway.into_iter().collect(),
+            subnets,
+            ranges,
+            held: set_aside(network, ipam),
             warm: HashSet::new(),
-            low: first,
-            high: last,
-        })
+            low: 0,
+            high: 0,
+        };
+        pool.held.retain(|address| pool.ranges.iter().any(|range| range.contains(address)));
+        Some(pool)
+    }
+
+    /// How many addresses can be given out at all.
+    pub(super) fn size(&self) -> u64 {
+        self.ranges.iter().map(length).sum()
+    }
+
+    /// How many of them nobody holds.
+    pub(super) fn left(&self) -> u64 {
+        let inside = |address: &&u32| self.ranges.iter().any(|range| range.contains(address));
+        self.size().saturating_sub(self.held.iter().filter(inside).count() as u64)
     }
 
     fn lowest(&mut self) -> Option<u32> {
-        while self.low <= *self.range.end() {
-            let address = self.low;
+        while let Some(address) = self.at(self.low) {
             self.low += 1;
             if !self.held.contains(&address) && !self.warm.contains(&address) {
                 return Some(address);
             }
         }
-        self.range.clone().find(|a| !self.held.contains(a))
+        self.ranges.iter().cloned().flatten().find(|a| !self.held.contains(a))
     }
 
     fn highest(&mut self) -> Option<u32> {
-        while self.high >= *self.range.start() {
-            let address = self.high;
-            self.high -= 1;
+        let size = self.size();
+        while self.high < size {
+            self.high += 1;
+            let address = self.at(size - self.high)?;
             if !self.held.contains(&address) && !self.warm.contains(&address) {
                 return Some(address);
             }
         }
-        self.range.clone().rev().find(|a| !self.held.contains(a))
+        self.ranges.iter().rev().flat_map(|r| r.clone().rev()).find(|a| !self.held.contains(a))
+    }
+
+    /// The n-th address.
+    fn at(&self, mut position: u64) -> Option<u32> {
+        for range in &self.ranges {
+            if position < length(range) {
+                return u32::try_from(u64::from(*range.start()) + position).ok();
+            }
+            position -= length(range);
+        }
+        None
     }
 
     fn is_full(&self) -> String {
+        let subnets: Vec<String> = self.subnets.iter().map(ToString::to_string).collect();
+        let (name, size) = (&self.name, self.size());
         format!(
-            "no address is free in network {} ({}, {} addresses in use): remove services or tasks \
-             from it, or create it anew with a larger --subnet",
-            self.name,
-            self.subnet,
-            self.held.len()
+            "no address is free in network {name} ({}, {} of {size} in use): grow it with \
+             'swarmctl network update --add-subnet CIDR {name}', or remove services or tasks from \
+             it",
+            subnets.join(", "),
+            size - self.left()
         )
     }
+}
+
+/// What can be given out of a subnet: all but its first and last address, or the range that was asked for.
+fn range(subnet: &Ipv4Net, ipam: &[IpamConfig]) -> RangeInclusive<u32> {
+    let asked = ipam.iter().find(|c| c.subnet.parse() == Ok(*subnet));
+    let within = asked.and_then(|c| c.ip_range.parse::<Ipv4Net>().ok()).unwrap_or(*subnet);
+    let first = u32::from(subnet.network()).saturating_add(1).max(within.network().into());
+    let last = u32::from(subnet.broadcast()).saturating_sub(1).min(within.broadcast().into());
+    first..=last
+}
+
+/// Gateways and reserved addresses; an IPv6 one stands for the IPv4 address that it carries.
+fn set_aside(network: &Network, ipam: &[IpamConfig]) -> HashSet<u32> {
+    let gateways = [&network.gateway, &network.gateway6];
+    let reserved = ipam.iter().flat_map(|config| config.reserved.values());
+    let all = gateways.into_iter().chain(reserved).filter_map(|text| text.parse::<IpAddr>().ok());
+    all.filter_map(|address| match address {
+        IpAddr::V4(address) => Some(address.to_bits()),
+        IpAddr::V6(address) => Some(subnet::carried(network.six()?, address)?.to_bits()),
+    })
+    .collect()
+}
+
+fn length(range: &RangeInclusive<u32>) -> u64 {
+    (u64::from(*range.end()) + 1).saturating_sub(u64::from(*range.start()))
 }
 
 fn name_of(network: &Network) -> &str {

@@ -130,8 +130,8 @@ fn a_full_network_says_so_on_the_tasks_that_wait() {
     let message = waiting[0].status.clone().unwrap().message;
     assert_eq!(
         message,
-        "no address is free in network tiny (192.168.9.0/29, 6 addresses in use): remove services \
-         or tasks from it, or create it anew with a larger --subnet"
+        "no address is free in network tiny (192.168.9.0/29, 6 of 6 in use): grow it with \
+         'swarmctl network update --add-subnet CIDR tiny', or remove services or tasks from it"
     );
     assert!(waiting.iter().all(|t| t.node_id.is_empty()));
     assert_unique(&world);
@@ -228,4 +228,106 @@ fn a_published_port_that_another_service_has_is_not_given_twice() {
     world.remove::<Service>("old");
     world.live_on();
     assert_eq!(world.running("new"), 1);
+}
+
+#[test]
+fn a_network_that_grows_gives_its_new_addresses_to_those_who_wait_and_moves_nobody() {
+    for grown in [&["192.168.9.0/29", "10.77.0.0/29"][..], &["192.168.9.0/28"]] {
+        let mut world = World::new(&["a"]);
+        world.network("tiny", |s| subnet(s, "192.168.9.0/29"));
+        world.service("web", 5, |s| on_network(s, "tiny"));
+        world.live_on();
+        assert_eq!(world.running("web"), 3);
+        let before = addresses(&world);
+        world.edit::<Network>("tiny", |n| {
+            let spec = n.spec.as_mut().unwrap();
+            spec.ipam.clear();
+            grown.iter().for_each(|text| subnet(spec, text));
+        });
+        world.live_on();
+        assert_eq!(world.running("web"), 5, "{grown:?}");
+        let after = addresses(&world);
+        assert!(before.iter().all(|a| after.contains(a)), "{before:?} {after:?}");
+        assert_unique(&world);
+        let network = get_network(&world, "tiny");
+        assert_eq!(network.gateway, "192.168.9.1");
+        let subnets: Vec<String> = network.subnets().iter().map(ToString::to_string).collect();
+        assert_eq!(subnets, grown);
+    }
+}
+
+#[test]
+fn ranges_are_kept_to_and_what_is_set_aside_is_given_to_nobody() {
+    let mut world = World::new(&["a"]);
+    world.network("app", |spec| {
+        spec.ipam.push(IpamConfig {
+            subnet: "10.7.0.0/24".into(),
+            ip_range: "10.7.0.8/29".into(),
+            reserved: [("router".to_owned(), "10.7.0.9".to_owned())].into(),
+            ..Default::default()
+        });
+    });
+    world.service("web", 9, |s| on_network(s, "app"));
+    world.live_on();
+    let given: BTreeSet<String> =
+        addresses(&world).into_iter().filter(|(id, _)| id == "app").map(|(_, a)| a).collect();
+    let range = [8, 10, 11, 12, 13, 14, 15].map(|last| format!("10.7.0.{last}"));
+    assert_eq!(given, BTreeSet::from(range));
+    let usage = crate::reconcile::usage(&world.store.view(), None);
+    let app = usage.networks.iter().find(|n| n.name == "app").unwrap();
+    let counts = (app.size, app.services, app.nodes, app.tasks, app.reserved, app.free);
+    assert_eq!(counts, (8, 1, 1, 5, 1, 0));
+}
+
+#[test]
+fn a_network_with_ipv6_has_a_subnet_of_the_clusters_own() {
+    let mut world = World::new(&["a"]);
+    world.network("one", |s| s.ipv6 = true);
+    world.network("two", |s| s.ipv6 = true);
+    world.network("own", |s| {
+        s.ipv6 = true;
+        subnet(s, "fd00:7::/64");
+    });
+    world.network("four", |_| {});
+    world.rest();
+    let six = |id| get_network(&world, id).six();
+    let (one, two) = (six("one").unwrap(), six("two").unwrap());
+    assert!(one != two && one.prefix_len() == 64, "{one} {two}");
+    assert_eq!(one.network().segments()[..3], two.network().segments()[..3]);
+    assert_eq!(one.network().segments()[0] >> 8, 0xfd);
+    let own = get_network(&world, "own");
+    assert_eq!((own.subnet6.as_str(), own.gateway6.as_str()), ("fd00:7::/64", "fd00:7::1"));
+    assert!(!own.subnet.is_empty(), "the IPv4 one comes from the pool");
+    assert_eq!(six("four"), None);
+    world.edit::<Cluster>("cluster", |c| c.default_addr_pool = vec!["2001:db8:7::/56".into()]);
+    world.network("pooled", |s| s.ipv6 = true);
+    world.rest();
+    let pooled = get_network(&world, "pooled").six().unwrap();
+    assert!(pooled.to_string().starts_with("2001:db8:7:"), "{pooled}");
+}
+
+#[test]
+fn what_a_change_would_take_is_said_before_it_is_made() {
+    let mut world = World::new(&["a", "b", "c"]);
+    world.network("app", |s| subnet(s, "10.7.0.0/28"));
+    world.service("web", 1, |s| on_network(s, "app"));
+    world.live_on();
+    let service = world.get_service("web");
+    let usage = crate::reconcile::usage(&world.store.view(), Some((&service, 9)));
+    let app = usage.networks.iter().find(|n| n.name == "app").unwrap();
+    assert_eq!((app.size, app.free), (14, 10));
+    assert_eq!((app.more_tasks, app.more_nodes), (8, 2));
+    let ingress = usage.networks.iter().find(|n| n.name == "ingress").unwrap();
+    assert_eq!(ingress.more_tasks, 0);
+    let pool = usage.pools.iter().find(|p| p.pool == "10.0.0.0/8").unwrap();
+    assert_eq!((pool.length, pool.subnets, pool.free), (20, 4096, 4096 - 2));
+    world.update("web", |s| s.mode = Some(replicas(9)));
+    world.live_on();
+    let usage = crate::reconcile::usage(&world.store.view(), None);
+    let app = usage.networks.iter().find(|n| n.name == "app").unwrap();
+    assert_eq!(app.free, 0, "as much as was said");
+}
+
+fn replicas(replicas: u64) -> swarm_api::service_spec::Mode {
+    swarm_api::service_spec::Mode::Replicated(swarm_api::ReplicatedMode { replicas })
 }

@@ -34,15 +34,20 @@ pub struct Host {
 
 impl World {
     pub async fn new(hosts: usize) -> Self {
+        Self::of(&vec![1500; hosts]).await
+    }
+
+    /// One host per number: the largest packet of its link.
+    pub async fn of(hosts: &[u32]) -> Self {
         let scratch = Scratch::new();
         let hub = Links::open(&scratch.ns("hub").await).await.unwrap();
         hub.set_up("lo").await.unwrap();
         let bridge = hub.add_bridge("br0").await.unwrap();
-        let client = wire(&scratch, &hub, bridge, "client", underlay(99)).await;
+        let client = wire(&scratch, &hub, bridge, "client", (underlay(99), 1500)).await;
         let mut world = Self { scratch, hosts: vec![], client };
-        for number in 0..hosts {
+        for (number, mtu) in hosts.iter().enumerate() {
             let name = format!("host{number}");
-            let ns = wire(&world.scratch, &hub, bridge, &name, underlay(number)).await;
+            let ns = wire(&world.scratch, &hub, bridge, &name, (underlay(number), *mtu)).await;
             let config = NetConfig {
                 run_dir: world.scratch.path(&format!("run{number}")),
                 underlay: underlay(number).into(),
@@ -63,6 +68,8 @@ impl World {
             name: format!("network-{net}"),
             vni: 4096 + u32::from(net),
             subnet: format!("10.0.{net}.0/24").parse().unwrap(),
+            more: vec![],
+            six: None,
             gateway: address(net, 1),
             node_address: node_address(net, at),
             mtu: None,
@@ -73,6 +80,7 @@ impl World {
                 .map(|n| Peer {
                     underlay: underlay(*n).into(),
                     node_address: node_address(net, *n),
+                    mtu: None,
                 })
                 .collect(),
             endpoints: endpoints
@@ -126,7 +134,13 @@ impl World {
     }
 }
 
-async fn wire(scratch: &Scratch, hub: &Links, bridge: u32, name: &str, address: Ipv4Addr) -> NetNs {
+async fn wire(
+    scratch: &Scratch,
+    hub: &Links,
+    bridge: u32,
+    name: &str,
+    (address, mtu): (Ipv4Addr, u32),
+) -> NetNs {
     let ns = scratch.ns(name).await;
     let veth = Veth {
         name,
@@ -135,7 +149,7 @@ async fn wire(scratch: &Scratch, hub: &Links, bridge: u32, name: &str, address: 
         peer: "eth0",
         peer_mac: None,
         peer_ns: &ns,
-        mtu: None,
+        mtu: Some(mtu),
     };
     hub.add_veth(&veth).await.unwrap();
     let links = Links::open(&ns).await.unwrap();
