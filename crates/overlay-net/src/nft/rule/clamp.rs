@@ -1,10 +1,9 @@
 //! Expressions that keep TCP within what the way can carry.
 
+use super::track::{TCP_FLAGS_OFFSET, TCP_SYN};
 use super::{BASE_TRANSPORT, EQUAL, FIRST, Rule};
 
-const TCP_FLAGS_OFFSET: u32 = 13;
-const SYN: u8 = 0x02;
-const RST: u8 = 0x04;
+const TCP_RST: u8 = 0x04;
 const ROUTE_TCP_MSS: u32 = 3;
 const TO_NETWORK_ORDER: u32 = 1;
 const IN_TCP_OPTIONS: u32 = 1;
@@ -15,7 +14,7 @@ impl Rule {
     /// more than fits on the routes of both directions.
     pub fn clamp_mss(self) -> Self {
         let flags = self.tcp().payload(BASE_TRANSPORT, TCP_FLAGS_OFFSET, 1, 0);
-        let opening = flags.mask_one(SYN | RST).compare(EQUAL, 0, &[SYN]);
+        let opening = flags.mask_byte(TCP_SYN | TCP_RST).compare(EQUAL, 0, &[TCP_SYN]);
         let fitting = opening.expression("rt", |body| {
             body.number(1, FIRST);
             body.number(2, ROUTE_TCP_MSS);
@@ -33,16 +32,6 @@ impl Rule {
             body.number(3, 2);
             body.number(4, 2);
             body.number(6, IN_TCP_OPTIONS);
-        })
-    }
-
-    fn mask_one(self, mask: u8) -> Self {
-        self.expression("bitwise", |body| {
-            body.number(1, FIRST);
-            body.number(2, FIRST);
-            body.number(3, 1);
-            body.nested(4, |value| value.attribute(1, &[mask]));
-            body.nested(5, |value| value.attribute(1, &[0]));
         })
     }
 }

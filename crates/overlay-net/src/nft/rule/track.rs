@@ -15,8 +15,8 @@ const META_IIFTYPE: u32 = 8;
 /// Link type of everything with Ethernet frames.
 const ETHERNET: u16 = 1;
 const BASE_LINK: u32 = 0;
-const TCP_FLAGS_OFFSET: u32 = 13;
-const TCP_SYN: u8 = 0x02;
+pub(super) const TCP_FLAGS_OFFSET: u32 = 13;
+pub(super) const TCP_SYN: u8 = 0x02;
 const OBJECT_TIMEOUT: u32 = 7;
 
 impl Rule {
@@ -104,7 +104,7 @@ impl Rule {
         })
     }
 
-    fn mask_byte(self, mask: u8) -> Self {
+    pub(super) fn mask_byte(self, mask: u8) -> Self {
         self.expression("bitwise", |body| {
             body.number(1, FIRST);
             body.number(2, FIRST);
