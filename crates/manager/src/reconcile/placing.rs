@@ -19,9 +19,10 @@ pub(super) fn place_waiting(
     services: impl Iterator<Item = String>,
 ) -> std::collections::BTreeSet<String> {
     let mut waiting = Waiting::new();
-    for service_id in services {
-        let allocated = allocate_service(draft, pools, &service_id);
-        for task in waiting_of(draft, &service_id) {
+    let services: Vec<String> = services.collect();
+    for service_id in &services {
+        let allocated = allocate_service(draft, pools, service_id);
+        for task in waiting_of(draft, service_id) {
             match &allocated {
                 Ok(()) => {
                     let group = (service_id.clone(), task.spec_version);
@@ -34,8 +35,9 @@ pub(super) fn place_waiting(
     if !waiting.is_empty() {
         assign(draft, pools, &waiting);
     }
-    let still = draft.tasks.values().flatten().filter(|t| is_waiting(t));
-    still.map(|t| t.service_id.clone()).collect()
+    // Also those that wait as before, of which nothing is written.
+    let still = |id: &String| draft.tasks_of_service(id).any(is_waiting);
+    services.into_iter().filter(still).collect()
 }
 
 pub(super) fn is_waiting(task: &Task) -> bool {

@@ -95,3 +95,35 @@ async fn an_idle_loop_writes_nothing_and_reads_no_clock_in_circles() {
     assert_eq!(world.store.view().version(), version);
     assert!(reads.load(Ordering::Relaxed) - before <= 10);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_an_address_gets_it_however_often_was_looked_in_vain() {
+    let world = World::new(&["a"]);
+    let config = |text: &str| swarm_api::IpamConfig { subnet: text.into(), ..Default::default() };
+    world.network("tiny", |spec| spec.ipam.push(config("192.168.9.0/29")));
+    world.service("web", 5, |spec| on_network(spec, "tiny"));
+    let cancel = CancellationToken::new();
+    let _guard = cancel.clone().drop_guard();
+    tokio::spawn(run_by(world.store.clone(), clock(), cancel.clone()));
+    let count = |s: &Store, state| {
+        let view = s.view();
+        view.all::<Task>().filter(|t| t.state() == state).count()
+    };
+    until(&world.store, |s| count(s, TaskState::Pending) == 2).await;
+    let starts = world.store.transact(0, |tx| {
+        let assigned = tx.view().all::<Task>().find(|t| t.state() == TaskState::Assigned);
+        let mut task = assigned.cloned().unwrap();
+        task.status.as_mut().unwrap().set_state(TaskState::Running);
+        tx.update(task)
+    });
+    starts.await.unwrap();
+    // Looked at again, with nothing to write.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let grows = world.store.transact(0, |tx| {
+        let mut network = tx.view().get::<Network>("tiny").cloned().unwrap();
+        network.spec.as_mut().unwrap().ipam.push(config("10.77.0.0/24"));
+        tx.update(network)
+    });
+    grows.await.unwrap();
+    until(&world.store, |s| count(s, TaskState::Pending) == 0).await;
+}
