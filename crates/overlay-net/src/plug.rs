@@ -110,6 +110,7 @@ impl Plug<'_> {
         let (gateway, mac) = (six.gateway, naming::ROUTER_MAC);
         inner.set_neighbour6(link, Neighbour6 { address: gateway, mac }).await?;
         let subnet = (six.subnet.trunc(), Route6::Via { gateway, link });
-        inner.set_routes6(vec![(Ipv6Net::from(gateway), Route6::Link { link }), subnet]).await
+        inner.set_routes6(vec![(Ipv6Net::from(gateway), Route6::Link { link }), subnet]).await?;
+        inner.wait_local6(six.of(self.address)).await
     }
 }

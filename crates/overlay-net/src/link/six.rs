@@ -19,9 +19,9 @@ use nix::sys::socket::SockProtocol;
 use rtnetlink::{AddressMessageBuilder, RouteMessageBuilder};
 
 use super::route::{FAMILY_AT, HEADER, put_here};
-use super::{Links, Mac};
-use crate::error::{Context, Result};
-use crate::wire::{Buffer, FLAG_DUMP, Socket, attributes};
+use super::{Links, Mac, READY_PAUSE, READY_TRIES};
+use crate::error::{Context, NetError, Result};
+use crate::wire::{Buffer, FLAG_ACK, FLAG_DUMP, Socket, attributes};
 
 /// Where packets to one prefix go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -116,6 +116,19 @@ impl Links {
         Ok(all.into_iter().flatten().collect())
     }
 
+    /// Waits until an address that was added receives: the kernel finishes that in the background, and
+    /// drops what comes before.
+    pub(crate) async fn wait_local6(&self, address: Ipv6Addr) -> Result<()> {
+        for _ in 0..READY_TRIES {
+            let local = self.ns.run(move || is_local_here(address)).await?;
+            if local.context(|| format!("look up the route to {address}"))? {
+                return Ok(());
+            }
+            tokio::time::sleep(READY_PAUSE).await;
+        }
+        Err(NetError::kernel(format!("wait for address {address}"), nix::Error::ETIMEDOUT))
+    }
+
     /// Takes an address off a link; absent is fine.
     pub(crate) async fn delete_address6(&self, link: u32, address: Ipv6Addr) -> Result<()> {
         let message =
@@ -159,6 +172,24 @@ fn read_neighbour(message: &NeighbourMessage) -> Option<(u32, Neighbour6)> {
         }
     }
     Some((message.header.ifindex, Neighbour6 { address: address?, mac: mac? }))
+}
+
+fn is_local_here(address: Ipv6Addr) -> io::Result<bool> {
+    let socket = Socket::open_here(SockProtocol::NetlinkRoute)?;
+    let mut request = Buffer::default();
+    request.plain(libc::RTM_GETROUTE, FLAG_ACK, 1, |body| {
+        let mut header = [0; HEADER];
+        (header[FAMILY_AT], header[1]) = (libc::AF_INET6 as u8, 128);
+        body.raw(&header);
+        body.attribute(libc::RTA_DST, &address.octets());
+    });
+    let mut kind = None;
+    socket.send(&request)?;
+    match socket.receive(1, |body| kind = body.get(7).copied()) {
+        // No route at all yet.
+        Err(error) if error.raw_os_error() == Some(libc::ENETUNREACH) => Ok(false),
+        received => received.map(|()| kind == Some(libc::RTN_LOCAL)),
+    }
 }
 
 fn list_here() -> io::Result<BTreeMap<Ipv6Net, Route6>> {
