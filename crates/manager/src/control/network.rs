@@ -232,8 +232,8 @@ fn refuse_unfit(view: &View, new: &Network) -> Result<(), Refusal> {
     match told.contains(&0) || asked <= most {
         true => Ok(()),
         false => Err(Refusal::Invalid(format!(
-            "network {}: mtu {asked} is out of range: no node's underlay carries more than {widest} \
-             bytes, of which VXLAN takes {OVERHEAD}, so {most} is the most",
+            "network {}: mtu {asked} is out of range: no node's underlay carries more than \
+             {widest} bytes, of which VXLAN takes {OVERHEAD}, so {most} is the most",
             new.name()
         ))),
     }

@@ -36,13 +36,9 @@ async fn networks_may_overlap_but_not_where_one_service_is_on_both() {
     };
     let request = CreateNetworkRequest { spec: Some(spec), ..CreateNetworkRequest::default() };
     let warnings = network::create(&door, request).await.unwrap().warnings;
-    assert_eq!(
-        warnings,
-        [
-            "subnet 10.9.1.0/24 overlaps with subnet 10.9.0.0/16 of network front: no service can be \
-          on both"
-        ]
-    );
+    let wanted = "subnet 10.9.1.0/24 overlaps with subnet 10.9.0.0/16 of network front: no service \
+                  can be on both";
+    assert_eq!(warnings, [wanted]);
     let both = service_on("both", &["front", "back"]);
     let text = service::create(&door, both).await.unwrap_err().to_string();
     assert!(text.contains("front") && text.contains("back") && text.contains("10.9.1.0/24"));
