@@ -11,7 +11,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("sled", &["swarm-raft-store"]),
     ("rtnetlink", &["swarm-overlay-net"]),
     ("netlink-*", &["swarm-overlay-net"]),
-    ("boringtun", &["swarm-overlay-net"]),
+    ("boringtun", &["swarm-tunnel"]),
     ("saphyr*", &["swarm-compose"]),
     ("libcontainer", &["swarm-engine"]),
     ("libcgroups", &["swarm-engine"]),

@@ -8,7 +8,8 @@ use crate::workspace::Package;
 const TABLE: &[(&str, &[&str])] = &[
     ("swarm-api", &[]),
     ("swarm-engine", &[]),
-    ("swarm-overlay-net", &[]),
+    ("swarm-tunnel", &[]),
+    ("swarm-overlay-net", &["swarm-tunnel"]),
     ("swarm-dns", &[]),
     ("swarm-ca", &["swarm-api"]),
     ("swarm-scheduler", &["swarm-api"]),
