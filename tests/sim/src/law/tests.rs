@@ -6,6 +6,7 @@ use swarm_raft_store::{Store, StoreError, Transaction};
 use super::*;
 
 type Place = (u64, u64);
+type Write = Box<dyn Fn(&mut Transaction) -> Result<(), StoreError>>;
 
 /// What one replica shows; changed from test to test.
 #[derive(Default)]
@@ -71,7 +72,7 @@ impl Scene {
 }
 
 /// Tables after each of these transactions.
-fn views(writes: Vec<Box<dyn Fn(&mut Transaction) -> Result<(), StoreError>>>) -> Vec<View> {
+fn views(writes: Vec<Write>) -> Vec<View> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let store = Store::standalone();
     let after = writes.into_iter().map(|write| {
