@@ -81,7 +81,8 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let udp = Arc::new(on_runtime("UDP", udp, |s| s.set_nonblocking(true), UdpSocket::from_std)?);
     let tcp = on_runtime("TCP", tcp, |s| s.set_nonblocking(true), TcpListener::from_std)?;
-    let resolver = Arc::new(Resolver { scope, directory, cache, forwards: Semaphore::new(MAX_FORWARDS) });
+    let resolver =
+        Arc::new(Resolver { scope, directory, cache, forwards: Semaphore::new(MAX_FORWARDS) });
     // A child, so that one loop's failure ends the queries of the other too; the guard, so that a
     // dropped future leaves none behind.
     let cancel = cancel.child_token();
