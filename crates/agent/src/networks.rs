@@ -51,7 +51,9 @@ struct Shared {
     nudge: Notify,
     tracker: TaskTracker,
     cancel: CancellationToken,
-    upstreams: Vec<SocketAddr>,
+    upstreams: Arc<[SocketAddr]>,
+    /// What they said.
+    cache: swarm_dns::Cache,
 }
 
 /// How a sandbox resolves names.
@@ -118,7 +120,8 @@ impl Networks {
             nudge: Notify::new(),
             tracker: TaskTracker::new(),
             cancel,
-            upstreams,
+            upstreams: upstreams.into(),
+            cache: swarm_dns::Cache::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -308,7 +311,7 @@ impl Networks {
         };
         let upstreams = match naming.nameservers.is_empty() {
             true => self.shared.upstreams.clone(),
-            false => naming.nameservers.clone(),
+            false => naming.nameservers.clone().into(),
         };
         let networks: Vec<String> = attachments.iter().map(|(id, _)| id.clone()).collect();
         let closed = self.lock(&self.shared.closed).clone();
@@ -317,8 +320,9 @@ impl Networks {
         let internal = !leads_out && own.peek().is_some() && own.all(|id| closed.contains(id));
         let scope = Scope { networks, ndots: NDOTS, upstreams, internal };
         let (directory, id) = (self.shared.directory.clone(), task_id.to_owned());
+        let cache = self.shared.cache.clone();
         self.shared.tracker.spawn(async move {
-            if let Err(error) = swarm_dns::serve(udp, tcp, scope, directory, token).await {
+            if let Err(error) = swarm_dns::serve(udp, tcp, scope, directory, cache, token).await {
                 tracing::error!(task = %id, %error, "resolver of a task");
             }
         });

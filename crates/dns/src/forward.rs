@@ -1,6 +1,6 @@
 //! Queries that memory cannot answer, sent to the upstream servers of the container's scope in
 //! order, by the transport they came in. The query goes out byte for byte with an id of our own,
-//! the reply comes back byte for byte, so every record type and extension works. No cache.
+//! the reply comes back byte for byte, so every record type and extension works.
 //!
 //! Upstream sockets are opened in the namespace of the daemon, not of the container.
 
@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
 use crate::answer::{HEADER_BYTES, RESPONSE_BIT, Transport, refusal};
+use crate::message::question;
 
 /// How long one upstream may take. Two upstreams fit in the five seconds a libc waits.
 const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(2);
@@ -121,21 +122,5 @@ fn is_reply_to(reply: &[u8], query: &[u8]) -> bool {
         (Some(theirs), Some(ours)) => theirs.eq_ignore_ascii_case(ours),
         (None, _) => is_failure(reply),
         (Some(_), None) => false,
-    }
-}
-
-/// The bytes of the first question: name, type and class.
-fn question(message: &[u8]) -> Option<&[u8]> {
-    if message.get(4..6)? == [0, 0] {
-        return None;
-    }
-    let mut at = HEADER_BYTES;
-    loop {
-        match *message.get(at)? {
-            0 => return message.get(HEADER_BYTES..at + 5),
-            // Compression cannot occur in the first name of a message.
-            length if length < 64 => at += usize::from(length) + 1,
-            _ => return None,
-        }
     }
 }

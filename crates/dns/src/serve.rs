@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hickory_proto::op::ResponseCode;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::answer::{Transport, Verdict, answer, refusal};
+use crate::cache::Cache;
 use crate::directory::Directory;
 use crate::forward::{forward, read_message, write_message};
 
@@ -44,7 +45,7 @@ pub struct Scope {
     /// The container's `ndots` resolver option, see [`answer`].
     pub ndots: u8,
     /// Resolvers for names that are not ours, in order. None: such queries fail (`SERVFAIL`).
-    pub upstreams: Vec<SocketAddr>,
+    pub upstreams: Arc<[SocketAddr]>,
     /// All its networks are internal: nothing is forwarded, whatever the upstreams.
     pub internal: bool,
 }
@@ -64,6 +65,7 @@ pub enum ServeError {
 struct Resolver {
     scope: Scope,
     directory: Directory,
+    cache: Cache,
     forwards: Semaphore,
 }
 
@@ -74,11 +76,13 @@ pub async fn serve(
     tcp: std::net::TcpListener,
     scope: Scope,
     directory: Directory,
+    cache: Cache,
     cancel: CancellationToken,
 ) -> Result<(), ServeError> {
     let udp = Arc::new(on_runtime("UDP", udp, |s| s.set_nonblocking(true), UdpSocket::from_std)?);
     let tcp = on_runtime("TCP", tcp, |s| s.set_nonblocking(true), TcpListener::from_std)?;
-    let resolver = Arc::new(Resolver { scope, directory, forwards: Semaphore::new(MAX_FORWARDS) });
+    let resolver =
+        Arc::new(Resolver { scope, directory, cache, forwards: Semaphore::new(MAX_FORWARDS) });
     // A child, so that one loop's failure ends the queries of the other too; the guard, so that a
     // dropped future leaves none behind.
     let cancel = cancel.child_token();
@@ -113,11 +117,19 @@ impl Resolver {
     }
 
     async fn forward(&self, query: &[u8], transport: Transport) -> Option<Vec<u8>> {
-        let upstreams = if self.scope.internal { &[][..] } else { &self.scope.upstreams };
-        match self.forwards.try_acquire() {
-            Ok(_permit) => forward(query, transport, upstreams).await,
-            Err(_) => refusal(query, ResponseCode::Refused),
+        if self.scope.internal {
+            return forward(query, transport, &[]).await;
         }
+        let upstreams = &self.scope.upstreams;
+        if let Some(kept) = self.cache.get(upstreams, transport, query, Instant::now()) {
+            return Some(kept);
+        }
+        let Ok(_permit) = self.forwards.try_acquire() else {
+            return refusal(query, ResponseCode::Refused);
+        };
+        let reply = forward(query, transport, upstreams).await?;
+        self.cache.put(upstreams, transport, query, &reply, Instant::now());
+        Some(reply)
     }
 }
 

@@ -38,9 +38,11 @@ fn start(upstreams: Vec<SocketAddr>, internal: bool) -> Running {
         zone.insert("tasks.web", IpAddr::from([10, 0, 1, n]));
     }
     directory.set("net1", zone);
-    let scope = Scope { networks: vec!["net1".into()], ndots: 0, upstreams, internal };
+    let scope =
+        Scope { networks: vec!["net1".into()], ndots: 0, upstreams: upstreams.into(), internal };
     let cancel = CancellationToken::new();
-    let task = tokio::spawn(serve(udp, tcp, scope, directory.clone(), cancel.clone()));
+    let task =
+        tokio::spawn(serve(udp, tcp, scope, directory.clone(), Cache::default(), cancel.clone()));
     Running { address, directory, cancel, task }
 }
 
