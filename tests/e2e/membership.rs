@@ -242,7 +242,7 @@ fn a_manager_that_is_lost_for_long_is_replaced_by_the_node_set_aside_for_it() {
     cluster.lab().start(lost).expect("start");
     eventually("it is a worker", || {
         let refused = cluster.ctl(lost, &["node", "ls"]);
-        let worker = refused.stderr.contains("Worker nodes can't be used");
+        let worker = refused.stderr.contains("this node is a worker");
         if worker { Ok(()) } else { Err(format!("{refused:?}")) }
     });
 }
