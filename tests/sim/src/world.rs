@@ -256,7 +256,10 @@ impl World {
         tokio::spawn(async move {
             let mut fatal = life.replica.fatal();
             let ended = life.died.run_until_cancelled(fatal.wait_for(Option::is_some)).await;
-            if let Some(Ok(reason)) = ended {
+            // Both may be seen at once.
+            if let Some(Ok(reason)) = ended
+                && !life.died.is_cancelled()
+            {
                 let reason = reason.clone().unwrap_or_default();
                 world.break_law(format!("{} cannot go on: {reason}", node_id(host)));
             }
