@@ -17,7 +17,7 @@ const MIN_PERIOD: Duration = Duration::from_millis(100);
 /// Heartbeats missed until a node is declared down.
 const MISSED: u32 = 4;
 /// What a new leader grants beyond that: agents first have to find it.
-const SEARCH: Duration = Duration::from_secs(2);
+const SEARCH: Duration = Duration::from_secs(5);
 /// How often per period the deadlines are looked at.
 const CHECKS_PER_PERIOD: u32 = 4;
 

@@ -150,12 +150,12 @@ async fn a_heartbeat_makes_a_node_ready_that_was_declared_otherwise() {
 async fn a_new_leader_gives_everybody_time_to_find_it() {
     let world = World::new(&["a", "b"]);
     let _term = lead(&world.store);
-    seconds(5.9).await;
+    seconds(8.9).await;
     assert_eq!(state(&world, "a"), NodeState::NodeReady);
     seconds(0.5).await;
     assert_eq!(state(&world, "a"), NodeState::NodeDown);
     world.node("late");
-    seconds(5.0).await;
+    seconds(8.0).await;
     assert_eq!(state(&world, "late"), NodeState::NodeReady, "its time begins with its arrival");
 }
 
